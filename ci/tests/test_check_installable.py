@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import distribution
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def installable(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("check_installable")
+
+
+def write_wheel(folder: Path, *requirements: str) -> Path:
+    """A wheel with nothing in it but its metadata."""
+    path = folder / "bionemo_core-3.0.0-py3-none-any.whl"
+    lines = "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("bionemo_core-3.0.0.dist-info/METADATA", f"Name: bionemo-core\nVersion: 3.0.0\n{lines}")
+    return path
+
+
+def names(distributions: list) -> set[str]:
+    return {found.metadata["Name"].lower() for found in distributions}
+
+
+def test_the_closure_holds_what_is_declared_and_what_that_needs(installable: ModuleType, tmp_path: Path) -> None:
+    wheels = {"bionemo-core": write_wheel(tmp_path, "jinja2>=3", 'pandas; python_version < "3"')}
+    assert names(installable.closure("bionemo-core", wheels)) == {"jinja2", "markupsafe"}
+
+
+def test_an_extra_counts_only_when_asked_for(installable: ModuleType, tmp_path: Path) -> None:
+    wheels = {"bionemo-core": write_wheel(tmp_path, "markupsafe", 'tqdm; extra == "bar"')}
+    assert names(installable.closure("bionemo-core", wheels)) == {"markupsafe"}
+    assert names(installable.closure("bionemo-core[bar]", wheels)) == {"markupsafe", "tqdm"}
+
+
+def test_a_requirement_that_is_not_there_is_named(installable: ModuleType, tmp_path: Path) -> None:
+    wheels = {"bionemo-core": write_wheel(tmp_path, "no-such-package>=1")}
+    with pytest.raises(SystemExit, match=r"bionemo-core needs no-such-package>=1, which .* does not have"):
+        installable.closure("bionemo-core", wheels)
+
+
+def test_linking_gives_the_library_files_and_no_more(installable: ModuleType, tmp_path: Path) -> None:
+    installable.link_distribution(distribution("markupsafe"), tmp_path)
+    assert (tmp_path / "markupsafe" / "__init__.py").read_text().strip()
+    assert {path.name.split("-")[0].lower() for path in tmp_path.iterdir()} == {"markupsafe"}
+
+
+def test_a_failing_command_stops_with_its_output(installable: ModuleType) -> None:
+    with pytest.raises(SystemExit, match=r"(?s)sh -c echo seen; exit 3 failed:\nseen"):
+        installable.run("sh", "-c", "echo seen; exit 3")
