@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unpack archives that may come from anywhere: nothing is written before every member has been checked."""
+
+import bz2
+import gzip
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bionemo.core.errors import BionemoError, FormatError, ResourceError
+from bionemo.core.files import atomic_directory, atomic_file
+
+
+class UnsafeArchiveError(ResourceError):
+    """A member of an archive would be written, or point, outside the folder it is unpacked to."""
+
+
+# zipfile raises RuntimeError for encrypted members and unknown compressions.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+def check_member_names(names: Sequence[str], extract_dir: Path) -> None:
+    """Refuse names that leave the folder.
+
+    Raises:
+        UnsafeArchiveError: A name is absolute or climbs out of the folder.
+    """
+    root = extract_dir.resolve()
+    for name in names:
+        # Drive letters and backslashes mean something on other systems only; no archive of ours has them.
+        foreign = "\\" in name or name.startswith("/") or name[1:3] == ":/"
+        if foreign or not (root / name).resolve().is_relative_to(root):
+            raise UnsafeArchiveError(
+                f"Archive member '{name}' would be extracted outside the target directory '{root}'. "
+                "This is a potential Zip Slip security risk."
+            )
+
+
+def check_tar_members(members: Sequence[tarfile.TarInfo]) -> None:
+    """Refuse links that lead outside, members written through links, devices and FIFOs.
+
+    Names are taken as checked by :func:`check_member_names`.
+
+    Raises:
+        UnsafeArchiveError: A member is one of these.
+    """
+    files = {PurePosixPath(member.name) for member in members if member.isfile() or member.islnk()}
+    links = {PurePosixPath(member.name) for member in members if member.issym()}
+    for member in members:
+        path = PurePosixPath(member.name)
+        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+            raise UnsafeArchiveError(f"Archive member '{member.name}' is a device or FIFO; refused.")
+        if links & set(path.parents) or (path in links and not member.issym()):
+            raise UnsafeArchiveError(f"Archive member '{member.name}' would be written through a link; refused.")
+        if member.issym() and not _stays_inside(path.parent, PurePosixPath(member.linkname)):
+            raise UnsafeArchiveError(f"Archive member '{member.name}' links to '{member.linkname}', outside; refused.")
+        if member.islnk() and PurePosixPath(member.linkname) not in files:
+            raise UnsafeArchiveError(
+                f"Archive member '{member.name}' is a hard link to '{member.linkname}', no file in it; refused."
+            )
+
+
+def _stays_inside(folder: PurePosixPath, target: PurePosixPath) -> bool:
+    """Whether a link target stays inside. '..' is allowed in front only: behind a link it would lead elsewhere."""
+    parts = list(target.parts)
+    num_up = 0
+    while num_up < len(parts) and parts[num_up] == "..":
+        num_up += 1
+    return not target.is_absolute() and ".." not in parts[num_up:] and num_up <= len(folder.parts)
+
+
+def unpack_tar(path: Path, members: list[tarfile.TarInfo], archive: tarfile.TarFile, extract_dir: Path) -> None:
+    """Unpack checked members of an open tar into a folder that appears when it is complete."""
+    try:
+        with atomic_directory(extract_dir, overwrite=True) as folder:
+            archive.extractall(folder, members=members, filter="data")
+            # tarfile stops at the end mark; reading on to the end lets gzip and its like compare their checksums.
+            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                pass
+    except tarfile.FilterError as error:
+        raise UnsafeArchiveError(f"{path}: {error}") from error
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def unpack_zip(path: Path, archive: zipfile.ZipFile, extract_dir: Path) -> None:
+    """Unpack an open zip whose names were checked into a folder that appears when it is complete."""
+    try:
+        with atomic_directory(extract_dir, overwrite=True) as folder:
+            archive.extractall(folder)
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def decompress(path: Path, target: Path) -> None:
+    """Decompress a .gz, .bz2 or .xz file into another that appears when it is complete."""
+    try:
+        with _OPENERS[path.suffix](path, "rb") as source, atomic_file(target) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def open_tar(path: Path) -> tarfile.TarFile:
+    """Open a tar, compressed or not; FormatError where it is none."""
+    try:
+        return tarfile.open(path, "r")
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def tar_members(path: Path, archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """Read the headers of all members; FormatError where the archive is cut off or damaged."""
+    try:
+        return archive.getmembers()
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip; FormatError where it is none."""
+    try:
+        return zipfile.ZipFile(path, "r")
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> Exception:
+    """What to raise: the error itself where it is the disk's answer and not about the archive's content."""
+    if isinstance(error, BionemoError) or (isinstance(error, OSError) and error.errno is not None):
+        return error
+    return FormatError(f"{path}: damaged or not what its name says ({type(error).__name__}: {error}). Remove it.")
