@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoint directories that anybody can read: Hugging Face layout, safetensors and JSON, nothing pickled.
+
+A checkpoint holds ``config.json``, ``model.safetensors`` and tokenizer files; one written during training also has
+``training_state/``. ``checksums.json`` lets a damaged file be refused by name. Directories appear whole or not at all.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from bionemo.core.errors import CheckpointError, DataFileError
+from bionemo.core.files import atomic_directory, write_json, write_text
+
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
+CHECKSUMS_FILE = "checksums.json"
+
+ConfigT = TypeVar("ConfigT")
+
+
+class HuggingFaceLayout(Protocol[ConfigT]):
+    """How one model family's parameters and configuration are named in Hugging Face's files."""
+
+    def tensors_to_hf(self, state: Mapping[str, Tensor], config: ConfigT) -> dict[str, Tensor]:
+        """Rename and reshape a state dict to the names of the file."""
+
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: ConfigT) -> dict[str, Tensor]:
+        """Rename and reshape a file's tensors to a state dict; raises CheckpointError for missing or foreign names."""
+
+    def config_to_hf(self, config: ConfigT) -> dict[str, Any]:
+        """Translate the configuration to the content of config.json."""
+
+    def config_from_hf(self, values: Mapping[str, Any], source: str) -> ConfigT:
+        """Translate config.json; raises CheckpointError for another kind of model."""
+
+    def save_tokenizer(self, directory: Path) -> None:
+        """Write the tokenizer's files."""
+
+
+class LoadedModel(NamedTuple, Generic[ConfigT]):
+    """What a checkpoint directory holds: the configuration and the state dict that fits it."""
+
+    config: ConfigT
+    state: dict[str, Tensor]
+
+
+def file_checksum(path: Path) -> str:
+    """CRC-32 of a file's bytes as eight hexadecimal digits: enough to notice damage, and cheap for large files."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
+
+
+def write_checksums(directory: Path) -> None:
+    """Record size and checksum of every file below a checkpoint directory."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != CHECKSUMS_FILE)
+    entries = {
+        path.relative_to(directory).as_posix(): {"size_bytes": path.stat().st_size, "crc32": file_checksum(path)}
+        for path in files
+    }
+    write_json(directory / CHECKSUMS_FILE, {"format": 1, "files": entries})
+
+
+def verify_checksums(directory: Path) -> None:
+    """Refuse a checkpoint whose files are not those that were written; files of other makers carry no checksums.
+
+    Raises:
+        CheckpointError: A file is missing, truncated or changed.
+    """
+    path = directory / CHECKSUMS_FILE
+    if not path.exists():
+        return
+    for name, entry in read_json(path).get("files", {}).items():
+        file = directory / name
+        if not file.is_file():
+            raise CheckpointError(f"{directory}: {name} is missing. The checkpoint is incomplete; use another one.")
+        size_bytes = file.stat().st_size
+        if size_bytes != entry["size_bytes"]:
+            raise CheckpointError(
+                f"{file}: {size_bytes} bytes, {entry['size_bytes']} were written: truncated. Use another checkpoint."
+            )
+        if (checksum := file_checksum(file)) != entry["crc32"]:
+            raise CheckpointError(
+                f"{file}: checksum {checksum}, {entry['crc32']} was written: damaged. Use another checkpoint."
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a checkpoint.
+
+    Raises:
+        CheckpointError: The file is missing or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: no such file. Expected a checkpoint directory in Hugging Face layout."
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: holds a {type(values).__name__}, expected a JSON object.")
+    return values
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read every tensor of a safetensors file.
+
+    Raises:
+        CheckpointError: The file is missing or is no whole safetensors file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error}).") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a safetensors file in a directory that is not visible yet.
+
+    Raises:
+        DataFileError: The disk is full, or the file cannot be written.
+    """
+    on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        safetensors.torch.save_file(on_host, path, {"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise DataFileError(f"{path}: cannot be written ({error}). Is the disk full?") from error
+
+
+def read_weights(directory: Path) -> dict[str, Tensor]:
+    """Read a model's tensors, from one file or from the shards that an index names.
+
+    Raises:
+        CheckpointError: There are no safetensors, or a shard is missing or damaged.
+    """
+    if (directory / WEIGHTS_FILE).is_file():
+        return read_tensors(directory / WEIGHTS_FILE)
+    if (directory / WEIGHTS_INDEX_FILE).is_file():
+        shards = sorted(set(read_json(directory / WEIGHTS_INDEX_FILE).get("weight_map", {}).values()))
+        tensors: dict[str, Tensor] = {}
+        for shard in shards:
+            tensors |= read_tensors(directory / shard)
+        return tensors
+    if (directory / "pytorch_model.bin").exists():
+        raise CheckpointError(
+            f"{directory}: holds only pickled weights (pytorch_model.bin), which are not loaded. "
+            "Convert them once: AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(NEW_DIR)."
+        )
+    raise CheckpointError(f"{directory / WEIGHTS_FILE}: no such file. Expected a checkpoint in Hugging Face layout.")
+
+
+def write_model(
+    directory: Path, config: ConfigT, state: Mapping[str, Tensor], layout: HuggingFaceLayout[ConfigT]
+) -> None:
+    """Write config, weights and tokenizer into a directory that is not visible yet."""
+    write_text(directory / CONFIG_FILE, json.dumps(layout.config_to_hf(config), indent=2, sort_keys=True) + "\n")
+    write_tensors(directory / WEIGHTS_FILE, layout.tensors_to_hf(state, config))
+    layout.save_tokenizer(directory)
+
+
+def save_checkpoint(
+    directory: str | Path,
+    config: ConfigT,
+    state: Mapping[str, Tensor],
+    layout: HuggingFaceLayout[ConfigT],
+    *,
+    write_more: Callable[[Path], None] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Save a checkpoint directory; it appears whole or not at all.
+
+    Args:
+        directory: Where to; must not exist unless ``overwrite``.
+        config: The model's configuration.
+        state: Its state dict.
+        layout: Names of the model family.
+        write_more: Writes further files into the unfinished directory.
+        overwrite: Replace an existing directory.
+
+    Raises:
+        DataFileError: The directory exists or cannot be written.
+    """
+    with atomic_directory(Path(directory), overwrite=overwrite) as unfinished:
+        write_model(unfinished, config, state, layout)
+        if write_more is not None:
+            write_more(unfinished)
+        write_checksums(unfinished)
+
+
+def load_checkpoint(directory: str | Path, layout: HuggingFaceLayout[ConfigT]) -> LoadedModel[ConfigT]:
+    """Load configuration and weights; nothing is unpickled.
+
+    Raises:
+        CheckpointError: The directory is missing, damaged, incomplete or of another kind of model.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such directory. Expected a checkpoint in Hugging Face layout.")
+    verify_checksums(path)
+    config = layout.config_from_hf(read_json(path / CONFIG_FILE), str(path))
+    return LoadedModel(config, layout.tensors_from_hf(read_weights(path), config))
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Copy a state dict into a module of exactly its names and shapes.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the message gives the first difference.
+    """
+    own = module.state_dict()
+    if missing := sorted(own.keys() - state.keys()):
+        raise CheckpointError(f"{source}: lacks {len(missing)} parameters of the model, first {missing[0]}.")
+    if foreign := sorted(state.keys() - own.keys()):
+        raise CheckpointError(f"{source}: holds {len(foreign)} parameters that the model lacks, first {foreign[0]}.")
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"{source}: {name} has shape {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}. "
+                "The checkpoint is of another model size."
+            )
+    with torch.no_grad():
+        for name, tensor in state.items():
+            own[name].copy_(tensor)

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Random draws about samples as vectorised hashes: pure functions of ``(seed, stream, epoch, index)``.
+
+A generator object per sample costs microseconds; here a whole pack is drawn in a few array operations, with the same
+promise: equal arguments give equal draws in every process, on every rank and after every restart.
+
+The words of one sample's tokens are a SplitMix64 stream that starts at the sample's key (Steele, Lea and Flood 2014,
+"Fast splittable pseudorandom number generators").
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo.core.randomness import Stream, hash_words, mix64
+
+
+_GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+def sample_keys(seed: int, stream: Stream, epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One uniform 64-bit word per sample, distinct for distinct samples of an epoch.
+
+    Args:
+        seed: Any integer from 0 up to 2**64 - 1.
+        stream: What the draws are for.
+        epoch: Epoch, counted from 0.
+        idxs: [B] int64, index of each sample.
+
+    Returns:
+        [B] uint64.
+    """
+    return hash_words(seed, int(stream), epoch, idxs)
+
+
+def token_words(keys: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One uniform 64-bit word per token, a function of the sample's key and the position inside the sample.
+
+    Args:
+        keys: [B] uint64 from `sample_keys`.
+        lengths: [B] int64, tokens of each sample.
+
+    Returns:
+        [sum(lengths)] uint64, sample after sample.
+    """
+    starts = np.zeros(len(lengths), dtype=np.uint64)
+    np.cumsum(lengths[:-1], out=starts[1:], dtype=np.uint64)
+    # Word number p of a sample is mix64(key + p * gamma); the global counter is shifted back by the sample's start.
+    words = np.repeat(keys - starts * _GOLDEN_GAMMA, lengths)
+    words += np.arange(len(words), dtype=np.uint64) * _GOLDEN_GAMMA
+    return mix64(words)
+
+
+def draw_below(words: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Uniform integers in ``[0, bound)``, one per word.
+
+    Args:
+        words: [n] uint64, uniform.
+        bounds: [n] int64 (or one number), 1 <= bound <= 2**31.
+
+    Returns:
+        [n] int64. The upper 32 bits of the word are used: a bound of 2**31 would be off uniform by 2**-32.
+    """
+    scaled = (words >> np.uint64(32)) * np.asarray(bounds, dtype=np.uint64)
+    return (scaled >> np.uint64(32)).astype(np.int64)

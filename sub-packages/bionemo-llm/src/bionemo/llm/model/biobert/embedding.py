@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Token and position embeddings of a packed batch."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.plain_layers import init_normal
+
+
+def sequence_of_each_token(cu_seqlens: Tensor, num_tokens: int) -> Tensor:
+    """Give the sequence that each token belongs to, without waiting for the device.
+
+    Args:
+        cu_seqlens: [B + 1] int32.
+        num_tokens: T, at least the last entry of ``cu_seqlens``.
+
+    Returns:
+        [T] int64; a tail that belongs to no sequence counts to the last slot, B - 1.
+    """
+    tokens = torch.arange(num_tokens, device=cu_seqlens.device, dtype=cu_seqlens.dtype)
+    return torch.searchsorted(cu_seqlens[1:-1].contiguous(), tokens, right=True)
+
+
+class BertEmbedding(nn.Module):
+    """Word embeddings and, where the model has them, learned positions.
+
+    Args:
+        config: Sizes, dropout and kind of positions.
+        padded_vocab_size: Rows of the word table.
+        vocab_size: Rows that are real tokens; the others stay zero.
+    """
+
+    def __init__(self, config: BioBertConfig, padded_vocab_size: int, vocab_size: int) -> None:
+        super().__init__()
+        self.dropout = config.hidden_dropout
+        self.max_positions = config.seq_length
+        self.word_embeddings = nn.Embedding(padded_vocab_size, config.hidden_size)
+        init_normal(self.word_embeddings.weight, config.init_method_std)
+        with torch.no_grad():
+            self.word_embeddings.weight[vocab_size:].zero_()
+        self.position_embeddings: nn.Embedding | None = None
+        if config.position_embedding_type == "learned_absolute":
+            self.position_embeddings = nn.Embedding(config.seq_length, config.hidden_size)
+            init_normal(self.position_embeddings.weight, config.init_method_std)
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Embed the tokens of a pack.
+
+        Args:
+            input_ids: [T] int64.
+            position_ids: [T] int, counted from 0 in each sequence.
+            cu_seqlens: [B + 1] int32.
+
+        Returns:
+            [T, H].
+        """
+        embeddings = self.word_embeddings(input_ids)
+        if self.position_embeddings is not None:
+            embeddings = embeddings + self.position_embeddings(position_ids)
+        return F.dropout(embeddings, self.dropout, self.training)

@@ -1,0 +1,334 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The BioBERT encoder on Megatron-core's transformer block, for packed batches; padded ones are packed at the door.
+
+Letters: T tokens of a pack, M rows that get logits, B sequences, S padded length, H hidden, V vocabulary.
+"""
+
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
+
+import torch
+import torch.nn.functional as F
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_block import TransformerBlock, TransformerBlockSubmodules
+from torch import Tensor, nn
+
+from bionemo.core.errors import ConfigError
+from bionemo.llm.data.packing import pack_padded, unpack_to_padded
+from bionemo.llm.model.attention import SequenceTable, has_varlen_kernel
+from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_megatron
+from bionemo.llm.model.biobert.embedding import BertEmbedding
+from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
+from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal, one_rank_groups
+from bionemo.llm.model.rotary import RotaryEmbedding
+
+
+__all__ = ["BertOutput", "BioBertConfig", "MegatronBioBertModel", "PackedOutput", "build_model"]
+
+
+PositionEmbeddingKinds = Literal["learned_absolute", "rope"]
+
+
+class BioBertOutputCore(TypedDict):
+    """What every established forward pass returns."""
+
+    token_logits: Tensor
+    binary_logits: Tensor | None
+
+
+class BioBertOutput(BioBertOutputCore, total=False):
+    """What an established forward pass returns by the config's switches."""
+
+    hidden_states: Tensor
+    embeddings: Tensor
+    input_ids: Tensor
+
+
+class ModelTokenizer(Protocol):
+    """What a model needs to know of its tokenizer."""
+
+    vocab_size: int
+    mask_token_id: int
+    pad_token_id: int
+
+
+class PackedOutput(NamedTuple):
+    """Result of one packed forward pass.
+
+    Attributes:
+        token_logits: [M, V] over the real vocabulary, for the rows asked for; None if not wanted.
+        hidden_states: [T, H] after the final LayerNorm.
+        all_hidden_states: If asked for, L + 1 tensors [T, H]: the embedding, each block's output, and in the place of
+            the last block's the final LayerNorm's.
+    """
+
+    token_logits: Tensor | None
+    hidden_states: Tensor
+    all_hidden_states: tuple[Tensor, ...] | None
+
+
+class BertOutput(NamedTuple):
+    """Result of a padded forward pass in batch-first layout.
+
+    Attributes:
+        token_logits: [B, S, V] over the real vocabulary; zero at padding.
+        hidden_states: If asked for, L + 1 tensors [B, S, H] as in :class:`PackedOutput`; zero at padding.
+    """
+
+    token_logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None
+
+
+class LanguageModelHead(nn.Module):
+    """Dense layer, activation and LayerNorm before the output layer."""
+
+    def __init__(self, config: BioBertConfig, megatron_config: Any) -> None:
+        super().__init__()
+        assert isinstance(config.activation_func, str)
+        self.activation = ACTIVATIONS[config.activation_func]
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        init_normal(self.dense.weight, config.init_method_std)
+        nn.init.zeros_(self.dense.bias)
+        self.layer_norm = PlainLayerNorm(megatron_config, config.hidden_size, eps=config.layernorm_epsilon)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform [M, H] to [M, H]."""
+        normed: Tensor = self.layer_norm(self.activation(self.dense(hidden_states)))
+        return normed
+
+
+class OutputLayer(nn.Module):
+    """Projection to the vocabulary: its own weight, or the word embedding's, and a bias."""
+
+    def __init__(self, hidden_size: int, padded_vocab_size: int, tied: bool, std: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(padded_vocab_size))
+        self.register_parameter("weight", None)
+        if not tied:
+            self.weight = nn.Parameter(init_normal(torch.empty(padded_vocab_size, hidden_size), std))
+
+
+class MegatronBioBertModel(MegatronModule):
+    """Embedding, transformer block and masked-token head of the BERT family.
+
+    Args:
+        config: The architecture.
+        tokenizer: Its vocabulary size and special ids.
+    """
+
+    def __init__(self, config: BioBertConfig, tokenizer: ModelTokenizer) -> None:
+        megatron_config = to_megatron(config)
+        super().__init__(config=megatron_config)
+        self.bert_config = config
+        self.static_shapes = False  # compiled layers want packs with their tail; otherwise it is wasted work
+        self.vocab_size = tokenizer.vocab_size
+        self.pad_token_id = tokenizer.pad_token_id
+        padded_vocab_size = config.padded_vocab_size(self.vocab_size)
+        self.embedding = self.build_embedding(padded_vocab_size, tokenizer)
+        self.rotary_pos_emb: RotaryEmbedding | None = None
+        if config.position_embedding_type == "rope":
+            self.rotary_pos_emb = RotaryEmbedding(config.head_dim, config.rotary_base)
+        layer = get_biobert_spec(config.biobert_spec_option, config.qk_layernorm)
+        self.encoder = TransformerBlock(
+            megatron_config,
+            TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=PlainLayerNorm),
+            pg_collection=one_rank_groups(),
+        )
+        self.lm_head = LanguageModelHead(config, megatron_config)
+        self.output_layer = OutputLayer(
+            config.hidden_size, padded_vocab_size, config.share_embeddings_and_output_weights, config.init_method_std
+        )
+
+    def build_embedding(self, padded_vocab_size: int, tokenizer: ModelTokenizer) -> BertEmbedding:
+        """Build the embedding; models with an embedding of their own override this."""
+        return BertEmbedding(self.bert_config, padded_vocab_size, tokenizer.vocab_size)
+
+    def sequence_table(
+        self, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int, num_tokens: int | None, *, host_lengths: bool
+    ) -> SequenceTable:
+        """Gather what every layer's attention needs to know of a pack."""
+        cos, sin = self.rotary_pos_emb(position_ids) if self.rotary_pos_emb is not None else (None, None)
+        lengths = None
+        if host_lengths:
+            lengths = tuple(length for length in cu_seqlens.diff().tolist() if length)
+        if num_tokens is None:
+            num_tokens = int(cu_seqlens[-1])
+        return SequenceTable(cu_seqlens, max_seqlen, num_tokens, lengths, cos, sin)
+
+    def forward_packed(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
+        *,
+        num_tokens: int | None = None,
+        logit_rows: Tensor | None = None,
+        skip_logits: bool = False,
+        output_hidden_states: bool = False,
+    ) -> PackedOutput:
+        """Run a packed batch.
+
+        Args:
+            input_ids: [T] int64.
+            position_ids: [T] int, counted from 0 in each sequence.
+            cu_seqlens: [B + 1] int32.
+            max_seqlen: Length of the longest sequence.
+            num_tokens: Tokens that belong to a sequence; without it a GPU is asked for the last of ``cu_seqlens``.
+            logit_rows: [M] int64, tokens that get logits; default all T.
+            skip_logits: Leave the head out.
+            output_hidden_states: Also return the embedding and every block's output.
+
+        Returns:
+            See :class:`PackedOutput`.
+
+        Raises:
+            ConfigError: A sequence is longer than the learned positions.
+        """
+        if self.embedding.position_embeddings is not None and max_seqlen > self.embedding.max_positions:
+            raise ConfigError(
+                f"a sequence of {max_seqlen} tokens exceeds the {self.embedding.max_positions} learned positions."
+            )
+        embedded = self.embedding(input_ids, position_ids, cu_seqlens)
+        # A varlen kernel reads cu_seqlens on the device; every other path splits on the host and needs the lengths.
+        uses_kernel = has_varlen_kernel(
+            embedded.new_empty(0, self.bert_config.head_dim, dtype=compute_dtype(embedded))
+        )
+        table = self.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, host_lengths=not uses_kernel)
+        inner: list[Tensor] = []
+        hooks = []
+        if output_hidden_states:
+            inner.append(embedded)
+            hooks = [
+                layer.register_forward_hook(lambda m, i, out: inner.append(out[0].squeeze(1)))
+                for layer in self.encoder.layers
+            ]
+        try:
+            hidden_states: Tensor = self.encoder(embedded.unsqueeze(1), table).squeeze(1)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if output_hidden_states:
+            inner[-1] = hidden_states
+        logits = None
+        if not skip_logits:
+            rows = hidden_states if logit_rows is None else hidden_states[logit_rows]
+            logits = self.logits(rows)
+        return PackedOutput(logits, hidden_states, tuple(inner) if output_hidden_states else None)
+
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """Project [M, H] to the real vocabulary, [M, V]."""
+        weight = (
+            self.embedding.word_embeddings.weight if self.output_layer.weight is None else self.output_layer.weight
+        )
+        return F.linear(
+            self.lm_head(hidden_states), weight[: self.vocab_size], self.output_layer.bias[: self.vocab_size]
+        )
+
+    def forward_padded(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, *, output_hidden_states: bool = False
+    ) -> BertOutput:
+        """Run a padded batch through the packed path: padding costs nothing.
+
+        Args:
+            input_ids: [B, S] int64.
+            attention_mask: [B, S], non-zero at real tokens; default: all but the pad token.
+            output_hidden_states: Also return the embedding and every block's output.
+
+        Returns:
+            See :class:`BertOutput`.
+        """
+        if attention_mask is None:
+            attention_mask = input_ids != self.pad_token_id
+        packed = pack_padded(input_ids, attention_mask)
+        output = self.forward_packed(
+            packed["input_ids"],
+            packed["position_ids"],
+            packed["cu_seqlens"],
+            packed["max_seqlen"],
+            num_tokens=packed["num_tokens"],
+            output_hidden_states=output_hidden_states,
+        )
+
+        def to_padded(values: Tensor) -> Tensor:
+            return unpack_to_padded(values, packed["cu_seqlens"], *input_ids.shape, attention_mask=attention_mask)
+
+        assert output.token_logits is not None
+        hidden_states = None
+        if output.all_hidden_states is not None:
+            hidden_states = tuple(to_padded(states) for states in output.all_hidden_states)
+        return BertOutput(to_padded(output.token_logits), hidden_states)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, tokentype_ids: Tensor | None = None
+    ) -> dict[str, Tensor | None]:
+        """Run a padded batch and answer in the established layout.
+
+        Args:
+            input_ids: [B, S] int64.
+            attention_mask: [B, S], non-zero at real tokens.
+            tokentype_ids: Accepted for old callers; must be None.
+
+        Returns:
+            ``token_logits`` [S, B, padded V] and ``binary_logits`` None, and by the config's switches
+            ``hidden_states`` [B, S, H], ``embeddings`` [B, H] (mean without first and last token) and ``input_ids``.
+
+        Raises:
+            ConfigError: Token types were given.
+        """
+        if tokentype_ids is not None:
+            raise ConfigError("tokentype_ids: this model has no token types; pass None.")
+        config = self.bert_config
+        want_hidden = config.include_hiddens or config.include_embeddings or config.return_embeddings
+        output = self.forward_padded(input_ids, attention_mask, output_hidden_states=want_hidden)
+        result: dict[str, Tensor | None] = {"binary_logits": None}
+        if not config.skip_logits:
+            padding = config.padded_vocab_size(self.vocab_size) - self.vocab_size
+            logits = output.token_logits.transpose(0, 1)  # padding columns take no probability
+            result["token_logits"] = F.pad(logits, (0, padding), value=torch.finfo(logits.dtype).min)
+        if output.hidden_states is not None:
+            last = output.hidden_states[-1]
+            if config.include_hiddens:
+                result["hidden_states"] = last
+            if config.include_embeddings or config.return_embeddings:
+                mask = attention_mask if attention_mask is not None else input_ids != self.pad_token_id
+                result["embeddings"] = mean_of_inner_tokens(last, mask.bool())
+        if config.include_input_ids:
+            result["input_ids"] = input_ids
+        return result
+
+
+MegatronBioBertModelType = TypeVar("MegatronBioBertModelType", bound=MegatronBioBertModel)
+
+
+def mean_of_inner_tokens(hidden_BSH: Tensor, mask_BS: Tensor) -> Tensor:
+    """Average each sequence over its tokens but the first and the last, in float32; [B, H]."""
+    length_B1 = mask_BS.sum(dim=1, keepdim=True)
+    rank_BS = mask_BS.cumsum(dim=1)
+    inner_BS = mask_BS & (rank_BS > 1) & (rank_BS < length_B1)
+    total_BH = (hidden_BSH.float() * inner_BS.unsqueeze(-1)).sum(dim=1)
+    return (total_BH / inner_BS.sum(dim=1, keepdim=True).clamp(min=1)).to(hidden_BSH.dtype)
+
+
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """Dtype in which matrix products of this tensor run: autocast's where it is on."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
+def build_model(config: BioBertConfig, tokenizer: ModelTokenizer, *, seed: int | None = None) -> MegatronBioBertModel:
+    """Build the model that a configuration describes.
+
+    Args:
+        config: The architecture; its class knows the model's class.
+        tokenizer: Vocabulary size and special ids.
+        seed: Makes the random weights a function of it and leaves torch's global generator as it was.
+
+    Returns:
+        The model in float32 on the CPU.
+    """
+    if seed is None:
+        return config.model_class()(config, tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return config.model_class()(config, tokenizer)

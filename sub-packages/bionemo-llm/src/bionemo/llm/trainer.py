@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds Lightning's trainer from plain settings: devices, precision, steps."""
+
+import logging
+import warnings
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from bionemo.core.errors import ConfigError
+
+
+PRECISIONS = {
+    "fp32": "32-true",
+    "32": "32-true",
+    "fp32-mixed": "32-true",
+    "bf16": "bf16-true",
+    "bf16-mixed": "bf16-mixed",
+    "fp16": "16-true",
+    "16": "16-mixed",
+    "16-mixed": "16-mixed",
+    "fp16-mixed": "16-mixed",
+}
+"""Established names and Lightning's; "auto" is bf16-mixed on a GPU and fp32 on a CPU."""
+
+
+def resolve_accelerator(accelerator: str) -> str:
+    """Turn "auto" into "gpu" or "cpu".
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if accelerator == "auto":
+        return "gpu" if has_gpu else "cpu"
+    if accelerator == "gpu" and not has_gpu:
+        raise ConfigError("--accelerator gpu: this machine shows no GPU to torch. Use --accelerator cpu.")
+    return accelerator
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """Give Lightning's name of a precision.
+
+    Raises:
+        ConfigError: Half precision without a GPU in a form that a CPU cannot train.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if accelerator == "gpu" else "32-true"
+    name = PRECISIONS[precision]
+    if accelerator == "cpu" and name.startswith("16"):
+        raise ConfigError(f"--precision {precision}: float16 does not train on a CPU. Use fp32 or bf16-mixed.")
+    return name
+
+
+def build_trainer(
+    *,
+    accelerator: str,
+    precision: str,
+    devices: int,
+    num_nodes: int,
+    max_steps: int,
+    val_check_interval: int,
+    limit_val_batches: float | int | None,
+    accumulate_grad_batches: int,
+    gradient_clip: float,
+    callbacks: list[pl.Callback],
+    loggers: list[Any],
+) -> pl.Trainer:
+    """Build a trainer that neither logs, checkpoints nor resumes by itself: the callbacks do.
+
+    Args:
+        accelerator: "cpu" or "gpu".
+        precision: Lightning's name.
+        devices: Processes (CPU) or GPUs of one node.
+        num_nodes: Nodes.
+        max_steps: Optimizer steps at which the run ends.
+        val_check_interval: Optimizer steps between validations.
+        limit_val_batches: Lightning's meaning: how many, or which share; None means all.
+        accumulate_grad_batches: Micro-batches of one step.
+        gradient_clip: Largest 2-norm of the gradient.
+        callbacks: Metrics, checkpoints, progress.
+        loggers: Further loggers of the metrics.
+
+    Returns:
+        The trainer.
+    """
+    quiet_lightning()
+    ranks = devices * num_nodes
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy="ddp" if ranks > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]  # one of Lightning's literals
+        max_steps=max_steps,
+        val_check_interval=val_check_interval * accumulate_grad_batches,
+        check_val_every_n_epoch=None,
+        limit_val_batches=1.0 if limit_val_batches is None else limit_val_batches,
+        accumulate_grad_batches=accumulate_grad_batches,
+        gradient_clip_val=gradient_clip,
+        callbacks=callbacks,
+        logger=loggers or False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def continue_from(trainer: pl.Trainer, step: int, accumulate_grad_batches: int) -> None:
+    """Set a fresh trainer's counters to the steps that an earlier run did, so that intervals and the end are kept."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    batches = epoch_loop.batch_progress.total
+    batches.ready = batches.started = batches.processed = batches.completed = step * accumulate_grad_batches
+    optimizer_steps = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+    optimizer_steps.ready = optimizer_steps.completed = step
+    epoch_loop._batches_that_stepped = step
+
+
+def quiet_lightning() -> None:
+    """Silence notices that tell a user of our commands nothing."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*Transformer Engine and Apex are not installed.*",
+        ".*LeafSpec.*is deprecated.*",
+        ".*IterableDataset.*has .__len__. defined.*",
+        ".*is smaller than the logging interval.*",
+        ".*Checkpoint directory.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""``training_state/`` of a checkpoint: everything an exact resume needs, as safetensors and JSON.
+
+``optimizer.safetensors`` holds one tensor per parameter and moment, named ``<moment>.<parameter>``;
+``state.json`` the progress, the schedule and what the run must agree on to be continued.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bionemo.core.data.size_aware_batching import PlanPosition
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.core.files import write_json
+from bionemo.llm.checkpoint import read_json, read_tensors, write_tensors
+from bionemo.llm.optimizer import trainable_parameters
+
+
+STATE_DIR = "training_state"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a run has come, over all ranks.
+
+    Attributes:
+        step: Optimizer steps done.
+        window, pack: Position in the global plan of packs: the first pack not consumed.
+        consumed_samples: Packs.
+        consumed_sequences: Sequences.
+        consumed_tokens: Tokens that belong to sequences.
+    """
+
+    step: int = 0
+    window: int = 0
+    pack: int = 0
+    consumed_samples: int = 0
+    consumed_sequences: int = 0
+    consumed_tokens: int = 0
+
+    @property
+    def position(self) -> PlanPosition:
+        """Where the global plan goes on."""
+        return PlanPosition(self.window, self.pack)
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What was read from a checkpoint.
+
+    Attributes:
+        progress: How far the run had come.
+        agreement: Settings that a continued run must share (seed, token budget, data ...).
+        optimizer: Tensors of the optimizer by ``<moment>.<parameter>``.
+        groups: The optimizer's groups without their parameters.
+        schedule: State of the learning-rate schedule.
+        num_threads: Threads of the run that wrote it; on a CPU another number changes the last bits.
+    """
+
+    progress: Progress
+    agreement: dict[str, Any]
+    optimizer: dict[str, Tensor]
+    groups: list[dict[str, Any]]
+    schedule: dict[str, Any]
+    num_threads: int
+
+
+def write_training_state(
+    directory: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    progress: Progress,
+    agreement: Mapping[str, Any],
+    **extra: Any,
+) -> None:
+    """Write ``training_state/`` into a checkpoint directory that is not visible yet.
+
+    Args:
+        directory: The unfinished checkpoint.
+        module: The model whose parameters the optimizer steps.
+        optimizer: Its state is written.
+        schedule: Its state is written.
+        progress: How far the run has come.
+        agreement: Settings that a continued run must share; plain values.
+        extra: Further plain values for the record.
+    """
+    state = optimizer.state_dict()
+    names = list(trainable_parameters(module))
+    tensors = {
+        f"{moment}.{names[idx]}": value for idx, moments in state["state"].items() for moment, value in moments.items()
+    }
+    folder = directory / STATE_DIR
+    folder.mkdir()
+    write_tensors(folder / "optimizer.safetensors", tensors)
+    write_json(
+        folder / "state.json",
+        {
+            "format": FORMAT_VERSION,
+            "progress": asdict(progress),
+            "agreement": dict(agreement),
+            "groups": [
+                {key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]
+            ],
+            "schedule": schedule.state_dict(),
+            "num_threads": torch.get_num_threads(),
+            **extra,
+        },
+    )
+
+
+def read_training_state(directory: Path) -> TrainingState:
+    """Read ``training_state/``; nothing is unpickled.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another format.
+    """
+    folder = directory / STATE_DIR
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{directory}: has no {STATE_DIR}/, so training cannot go on from it; it is a model only."
+        )
+    values = read_json(folder / "state.json")
+    if values.get("format") != FORMAT_VERSION:
+        raise CheckpointError(f"{folder / 'state.json'}: format {values.get('format')}, expected {FORMAT_VERSION}.")
+    try:
+        return TrainingState(
+            progress=Progress(**values["progress"]),
+            agreement=values["agreement"],
+            optimizer=read_tensors(folder / "optimizer.safetensors"),
+            groups=values["groups"],
+            schedule=values["schedule"],
+            num_threads=values["num_threads"],
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'state.json'}: not a complete training state ({error}).") from error
+
+
+def restore_optimizer(
+    state: TrainingState,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    """Put optimizer and schedule where the checkpoint had them.
+
+    Raises:
+        CheckpointError: The saved moments are not those of this model's parameters.
+    """
+    parameters = trainable_parameters(module)
+    own = optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    ids = {name: idx for idx, name in enumerate(parameters)}
+    for key, tensor in state.optimizer.items():
+        moment, _, name = key.partition(".")
+        if name not in ids or (tensor.ndim and tensor.shape != parameters[name].shape):
+            raise CheckpointError(
+                f"optimizer.safetensors: {key} {tuple(tensor.shape)} fits no parameter of the model."
+            )
+        moments.setdefault(ids[name], {})[moment] = tensor
+    if state.progress.step and len(moments) != len(parameters):
+        raise CheckpointError(
+            f"optimizer.safetensors: moments of {len(moments)} parameters, the model has {len(parameters)}."
+        )
+    groups = [
+        {**saved, "params": group["params"]} for saved, group in zip(state.groups, own["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    schedule.load_state_dict(state.schedule)
+
+
+def check_agreement(state: TrainingState, agreement: Mapping[str, Any], source: Path) -> None:
+    """Refuse to continue a run with settings that would make it another one.
+
+    Raises:
+        ConfigError: A setting differs; the message names it.
+    """
+    for name, value in agreement.items():
+        if name in state.agreement and state.agreement[name] != value:
+            raise ConfigError(
+                f"{source}: was trained with {name} = {state.agreement[name]}, this run has {value}. "
+                "A continued run keeps it; for other settings start a new run with --restore-from-checkpoint-path."
+            )
