@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Python interface of ESM-2: load and save models in Hugging Face layout, and the established names.
+
+Nothing here touches torch.distributed.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.esm2.data.tokenizer import get_tokenizer
+from bionemo.esm2.model.hf_layout import ESM2Layout
+from bionemo.esm2.model.model import ESM2Config, ESM2GenericConfig, ESM2MaskedLM, ESM2Model, esm2_config
+from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.model.biobert.model import build_model
+
+
+__all__ = [
+    "ESM2Config",
+    "ESM2GenericConfig",
+    "ESM2MaskedLM",
+    "ESM2Model",
+    "build_esm2",
+    "esm2_config",
+    "load_esm2",
+    "save_esm2",
+]
+
+
+def build_esm2(config: ESM2Config, *, seed: int = 42) -> ESM2MaskedLM:
+    """Build a model with random weights.
+
+    Args:
+        config: The architecture, for example ``esm2_config("8M")``.
+        seed: The weights are a function of it.
+
+    Returns:
+        The model in float32 on the CPU.
+    """
+    model = build_model(config, get_tokenizer(), seed=seed)
+    assert isinstance(model, ESM2Model)
+    return ESM2MaskedLM(model)
+
+
+def load_esm2(directory: str | Path) -> ESM2MaskedLM:
+    """Load a checkpoint in Hugging Face layout, ours or any ESM-2 saved by transformers.
+
+    Args:
+        directory: Folder with config.json and safetensors.
+
+    Returns:
+        The model in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: The folder is missing, damaged or holds another kind of model.
+    """
+    try:
+        loaded = load_checkpoint(directory, ESM2Layout())
+    except CheckpointError as error:
+        raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
+    module = build_esm2(loaded.config)
+    load_state(module.model, loaded.state, directory)
+    return module.eval()
+
+
+def save_esm2(module: nn.Module, directory: str | Path, *, overwrite: bool = False) -> None:
+    """Save a model so that ``transformers.EsmForMaskedLM.from_pretrained(directory)`` opens it.
+
+    Args:
+        module: An :class:`ESM2MaskedLM` or :class:`ESM2Model`.
+        directory: Where to; appears whole or not at all.
+        overwrite: Replace an existing folder.
+
+    Raises:
+        ConfigError: The module is no ESM-2 of ours.
+        DataFileError: The folder exists already or cannot be written.
+    """
+    model = module.model if isinstance(module, ESM2MaskedLM) else module
+    if not isinstance(model, ESM2Model):
+        raise ConfigError(f"save_esm2 got a {type(module).__name__}, expected an ESM2MaskedLM or ESM2Model.")
+    assert isinstance(model.bert_config, ESM2Config)
+    save_checkpoint(directory, model.bert_config, model.state_dict(), ESM2Layout(), overwrite=overwrite)

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bionemo.core.command import run_command
+from bionemo.core.config_parser import build_parser
+from bionemo.esm2.data.sequence_store import SequenceStore
+from bionemo.esm2.scripts.prepare_esm2_data import PrepareESM2DataConfig, main
+
+
+FLAGS = """
+--fasta --output-dir --clusters --format --valid-fraction --seed --illegal --overwrite --no-overwrite
+--config --debug --help -h
+"""
+
+
+def _run(*arguments):
+    return run_command(main, [str(argument) for argument in arguments], prog="prepare_esm2_data")
+
+
+@pytest.fixture
+def fasta_path(tmp_path):
+    path = tmp_path / "in.fasta"
+    path.write_text("".join(f">s{i}\nMKTAY\n" for i in range(40)))
+    return path
+
+
+def test_flags_are_the_golden_list():
+    parser = build_parser(PrepareESM2DataConfig)
+    assert {flag for action in parser._actions for flag in action.option_strings} == set(FLAGS.split())
+
+
+def test_a_store_and_its_path_on_stdout(tmp_path, fasta_path, capsys):
+    assert _run("--fasta", fasta_path, "--output-dir", tmp_path / "store") == 0
+    assert capsys.readouterr().out == f"{(tmp_path / 'store').resolve()}\n"
+    assert len(SequenceStore.open(tmp_path / "store")) == 40
+
+
+def test_the_established_files(tmp_path, fasta_path, capsys):
+    assert _run("--fasta", fasta_path, "--output-dir", tmp_path / "out", "--format", "sqlite") == 0
+    assert (tmp_path / "out" / "proteins.db").exists()
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--valid-fraction", "0.1"], "--valid-fraction belongs to --format sqlite"),
+        (["--format", "sqlite", "--valid-fraction", "0.001"], "--valid-fraction 0.001 of 40 records"),
+        (["--clusters", "none.tsv"], "none.tsv: there is no such cluster file"),
+        (["--format", "csv"], "--format"),
+    ],
+)
+def test_bad_flags_are_one_line_and_exit_2(tmp_path, fasta_path, capsys, extra, message):
+    assert _run("--fasta", fasta_path, "--output-dir", tmp_path / "out", *extra) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("prepare_esm2_data: error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_is_one_line_and_exit_2(tmp_path, fasta_path, capsys):
+    fasta_path.write_text(">a\nMK\n>b\nMKJ\n")
+    assert _run("--fasta", fasta_path, "--output-dir", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "record 2 ('b'): illegal character 'J' at residue 3" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_is_light():
+    code = (
+        "import sys; from bionemo.esm2.scripts.prepare_esm2_data import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit(', '.join(m for m in ('torch', 'numpy', 'pyarrow', 'lightning') if m in sys.modules) or None)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--output-dir" in done.stdout
+    assert time.perf_counter() - start < 10  # one second on an idle machine
