@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Archives as AnnData objects."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bionemo.core.errors import DataError
+
+
+if TYPE_CHECKING:
+    import anndata
+
+    from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
+
+
+def to_anndata(dataset: "SingleCellMemMapDataset", rows: Sequence[int] | slice | None = None) -> "anndata.AnnData":
+    """Read an archive, or some of its rows, into memory.
+
+    Args:
+        dataset: The archive; all its rows must have the same genes.
+        rows: Row numbers or a slice; all rows unless given.
+
+    Returns:
+        ``X`` as CSR in the stored dtype (float16 as float32), ``obs`` and ``var`` with index and categories where the
+        archive knows them.
+
+    Raises:
+        DataError: The rows have different gene tables.
+    """
+    import anndata
+    from scipy.sparse import csr_matrix
+
+    index = dataset.var_features()
+    if len(index) > 1:
+        raise DataError(
+            f"{dataset.data_path}: {len(index)} different gene tables, but an AnnData has one. "
+            "Merge with genes='union' first."
+        )
+    rows = slice(None) if rows is None else rows
+    batch = dataset[rows]
+    width = index.column_dims()[0] if len(index) else 0
+    # SciPy does not compute with half precision.
+    values = batch.values.astype(np.float32) if batch.values.dtype == np.float16 else batch.values
+    matrix = csr_matrix((values, batch.columns, batch.row_ptr), shape=(len(batch), width))
+    obs = dataset.obs_frame().iloc[rows if isinstance(rows, slice) else np.asarray(rows)].copy()
+    var = dataset.var_frame() if len(index) else None
+    for frame in (obs, var):
+        if frame is not None:
+            frame.index = frame.index.astype(str)
+    return anndata.AnnData(matrix, obs=obs, var=var)

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+import threading
+
+import numpy as np
+import torch
+
+from bionemo.scdl.io.buffers import BufferPool
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_comes_back_when_nothing_holds_it():
+    pool = BufferPool()
+    first = pool.empty(100_000, np.float32)
+    kept = address(first)
+    del first
+    assert address(pool.empty(90_000, np.float32)) == kept
+
+
+def test_memory_that_an_array_a_view_or_a_tensor_holds_is_left_alone():
+    pool = BufferPool()
+    array = pool.empty(100_000, np.float32)
+    view, tensor = array[5:10], torch.from_numpy(pool.empty(100_000, np.int32))
+    held = {address(array), tensor.data_ptr()}
+    tensor_view = tensor[3:]
+    del array, tensor
+    others = [pool.empty(100_000, np.float32) for _ in range(5)]
+    assert len({address(other) for other in others}) == 5
+    assert not held & {address(other) for other in others}
+    del view, tensor_view
+    assert {address(pool.empty(100_000, np.float32)), address(others[0])} & held
+
+
+def test_small_and_huge_arrays_come_from_the_system():
+    pool = BufferPool(max_bytes=2**20)
+    assert pool.empty(3, np.uint8).base is None
+    assert pool.empty(2**20, np.uint8).base is None
+
+
+def test_the_pool_stays_within_its_limit():
+    pool = BufferPool(max_bytes=2**20)
+    held = [pool.empty(2**16, np.uint8) for _ in range(40)]
+    assert pool._kept_bytes <= 2**20
+    del held
+    larger = pool.empty(2**17, np.uint8)  # replaces one that is too small
+    assert larger.base is not None
+    assert any(room.nbytes >= 2**17 for room in pool._kept)
+
+
+def test_threads_never_share_memory():
+    pool, clashes = BufferPool(), []
+
+    def work(mark):
+        for _ in range(300):
+            array = pool.empty(70_000, np.uint8)
+            array[:] = mark
+            if (array != mark).any():
+                clashes.append(mark)
+
+    threads = [threading.Thread(target=work, args=(mark,)) for mark in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clashes == []
