@@ -1,0 +1,9 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m bionemo.example_model``."""
+
+from bionemo.example_model.scripts.example_model import entrypoint
+
+
+if __name__ == "__main__":
+    entrypoint()
