@@ -6,11 +6,8 @@ Everything about a sample is a pure function of (seed, epoch, index): which memb
 cropped and what is masked. The draws are vectorised hashes, see `bionemo.llm.data.hashed_draws`.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.randomness import Stream
@@ -19,15 +16,10 @@ from bionemo.esm2.data.splits import split_train_valid as split_train_valid
 from bionemo.esm2.data.tokenizer import MASK_ID, PAD_ID, SPECIAL_IDS, RandomMaskStrategy
 from bionemo.llm.data.hashed_draws import draw_below, sample_keys
 from bionemo.llm.data.masking import PackMasking
-from bionemo.llm.data.packing import build_packed_batch
-from bionemo.llm.data.types import PackedBatch
+from bionemo.llm.data.packed_dataset import PackedDataset, Samples
 
 
-if TYPE_CHECKING:
-    from bionemo.core.data.size_aware_batching import Pack
-
-
-class PackedProteinDataset(Dataset[PackedBatch]):
+class PackedProteinDataset(PackedDataset):
     """Packs of a `TokenBudgetBatchSampler` to batches: ``dataset[pack]``.
 
     A sequence longer than `max_seq_length` is cropped to a window of that many tokens. The window is drawn after
@@ -63,62 +55,37 @@ class PackedProteinDataset(Dataset[PackedBatch]):
     ):
         if max_seq_length < 3:
             raise ConfigError(f"max_seq_length must be at least 3 (<cls>, a residue, <eos>), found {max_seq_length}.")
-        if max_tokens < max_seq_length:
-            raise ConfigError(
-                f"max_tokens={max_tokens} is below max_seq_length={max_seq_length}: a long sequence fits no pack. "
-                "Raise --tokens-per-batch or lower --max-seq-length."
-            )
-        num_records = len(source) if clusters is None else len(clusters.offsets) - 1
-        self._num_samples = num_records if subset is None else len(subset)
-        if self._num_samples == 0:
-            raise DataError("The data set is empty: there is no sequence to read.")
-        if subset is not None and not (0 <= int(subset.min()) and int(subset.max()) < num_records):
-            raise DataError(f"A subset names record {int(subset.max())}, but there are {num_records}.")
+        super().__init__(
+            len(source) if clusters is None else len(clusters.offsets) - 1,
+            subset=subset,
+            max_seq_length=max_seq_length,
+            max_tokens=max_tokens,
+            pad_token_id=PAD_ID,
+            masking=masking,
+            sequences_multiple=sequences_multiple,
+        )
         self.source = source
-        self.subset = subset
         self.clusters = clusters
         self.seed = seed
-        self.max_seq_length = max_seq_length
-        self.max_tokens = max_tokens
-        self.masking = masking
-        self.sequences_multiple = sequences_multiple
-
-    def __len__(self) -> int:
-        return self._num_samples
 
     def rows(self, epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
         """[B] int64, which sequence of the source each sample is in an epoch."""
-        return self._draw_members(epoch, self._records(idxs))
+        return self._draw_members(epoch, self.records(idxs))
 
-    def token_lengths(self, epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[B] int64, tokens of each sample in an epoch after cropping: what the sampler packs by."""
-        return np.minimum(self.source.lengths_of(self.rows(epoch, idxs)), self.max_seq_length)
+    def record_lengths(self, epoch: int, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[B] int64, tokens of each record's sample in an epoch after cropping."""
+        return np.minimum(self.source.lengths_of(self._draw_members(epoch, records)), self.max_seq_length)
 
-    def __getitem__(self, pack: "Pack") -> PackedBatch:
-        idxs = np.asarray(pack.idxs, dtype=np.int64)
-        records = self._records(idxs)
-        rows = self._draw_members(pack.epoch, records)
+    def read_records(self, epoch: int, records: NDArray[np.int64]) -> Samples:
+        """Each record's member of the epoch, cropped to its window of the epoch."""
+        rows = self._draw_members(epoch, records)
         full_lengths = self.source.lengths_of(rows)
         lengths = np.minimum(full_lengths, self.max_seq_length)
         starts = None
         if np.any(full_lengths > lengths):
-            keys = sample_keys(self.seed, Stream.CROP, pack.epoch, records)
+            keys = sample_keys(self.seed, Stream.CROP, epoch, records)
             starts = draw_below(keys, full_lengths - lengths + 1)  # the last start is included
-        return build_packed_batch(
-            self.source.gather(rows, starts, lengths),
-            lengths,
-            rows,
-            max_tokens=self.max_tokens,
-            pad_token_id=PAD_ID,
-            masking=self.masking,
-            epoch=pack.epoch,
-            mask_idx=records,
-            sequences_multiple=self.sequences_multiple,
-            next_position=pack.next_position,
-        )
-
-    def _records(self, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
-        return idxs if self.subset is None else self.subset[idxs]
+        return Samples(self.source.gather(rows, starts, lengths), lengths, rows)
 
     def _draw_members(self, epoch: int, records: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.clusters is None:

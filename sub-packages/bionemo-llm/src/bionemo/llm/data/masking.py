@@ -58,7 +58,7 @@ class PackMasking:
         seed: Seed of the mask stream.
         mask_token_id: Id that hides a token.
         special_ids: Ids that are never selected.
-        random_token_ids: Ids from which replacements are drawn.
+        random_token_ids: Ids from which replacements are drawn; a range where a vocabulary is large.
         mask_prob: Share of the tokens that is selected for the loss.
         mask_token_prob: Share of the selected tokens that becomes the mask token. The selection does not depend on it:
             with 1.0 the same tokens are selected and every one is hidden, as `val_loss_masked` needs.
@@ -68,7 +68,7 @@ class PackMasking:
     seed: int
     mask_token_id: int
     special_ids: tuple[int, ...]
-    random_token_ids: tuple[int, ...]
+    random_token_ids: tuple[int, ...] | range
     mask_prob: float = 0.15
     mask_token_prob: float = 0.8
     random_token_prob: float = 0.1
@@ -135,9 +135,13 @@ def mask_pack(
     replaced = np.flatnonzero((draw < replace_below) & ~hidden)
     replacement_ids[hidden] = masking.mask_token_id
     if len(replaced):
-        choices = np.asarray(masking.random_token_ids, dtype=np.int64)
+        choices = masking.random_token_ids
         lower_half = words[positions[replaced]] & np.uint64(_HALF_WORD - 1)
-        replacement_ids[replaced] = choices[(lower_half * np.uint64(len(choices))) >> np.uint64(32)]
+        chosen = ((lower_half * np.uint64(len(choices))) >> np.uint64(32)).astype(np.int64)
+        if isinstance(choices, range):  # a whole vocabulary is not listed for every pack
+            replacement_ids[replaced] = choices.start + choices.step * chosen
+        else:
+            replacement_ids[replaced] = np.asarray(choices, dtype=np.int64)[chosen]
     return PackMask(positions, replacement_ids)
 
 

@@ -152,3 +152,14 @@ def test_everything_or_nothing_can_be_selected():
 
 def test_data_error_is_a_value_error():
     assert issubclass(DataError, ValueError)
+
+
+def test_a_range_of_random_ids_draws_what_the_same_ids_listed_draw():
+    tokens = np.full(2000, 5)
+    listed = replace(MASKING, random_token_ids=tuple(range(10, 30, 2)), random_token_prob=0.2)
+    as_range = replace(listed, random_token_ids=range(10, 30, 2))
+    lengths, idxs = np.array([1500, 500]), np.array([3, 4])
+    expected = mask_pack(tokens, lengths, idxs, epoch=1, masking=listed)
+    found = mask_pack(tokens, lengths, idxs, epoch=1, masking=as_range)
+    np.testing.assert_array_equal(found.replacement_ids, expected.replacement_ids)
+    assert {10, 28} < set(found.replacement_ids.tolist()) - {5, 32} <= set(range(10, 30, 2))
