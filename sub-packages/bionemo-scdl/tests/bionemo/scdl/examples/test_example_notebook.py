@@ -6,15 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 SCRIPT, NOTEBOOK = EXAMPLES / "example_notebook.py", EXAMPLES / "example_notebook.ipynb"
 
 
 def test_the_tutorial_runs_from_top_to_bottom(tmp_path):
-    pytest.importorskip("scanpy")
     environment = os.environ | {"MPLBACKEND": "Agg", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
