@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 POSITION_KINDS = ("learned_absolute", "rope")
+NORM_PLACEMENTS = ("pre", "post")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
     """Architecture of a BERT-family encoder with a masked-token head; plain values only.
 
     ``activation_func`` may be given as torch's function and is kept by name ("gelu" is the exact erf form).
+    ``norm_placement`` "pre" normalises what enters attention and feed-forward, and once more at the end (Megatron);
+    "post" normalises each residual sum and the embedding (the original BERT).
     """
 
     default_override_parent_fields: ClassVar[tuple[str, ...]] = OVERRIDE_BIOBERT_CONFIG_DEFAULTS
@@ -40,6 +43,8 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
     make_vocab_size_divisible_by: int = 128
     position_embedding_type: str = "learned_absolute"
     rotary_base: float = 10_000.0
+    norm_placement: str = "pre"
+    num_token_types: int = 0
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
     layernorm_epsilon: float = 1e-5
@@ -81,6 +86,8 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
             )
         if self.position_embedding_type not in POSITION_KINDS:
             raise ConfigError(f"position_embedding_type {self.position_embedding_type}: not one of {POSITION_KINDS}.")
+        if self.norm_placement not in NORM_PLACEMENTS:
+            raise ConfigError(f"norm_placement {self.norm_placement}: not one of {NORM_PLACEMENTS}.")
         if self.position_embedding_type == "rope" and self.head_dim % 2:
             raise ConfigError(
                 f"hidden_size / num_attention_heads = {self.head_dim}: rotary positions need an even number."

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Token and position embeddings of a packed batch."""
+"""Token, position and token-type embeddings of a packed batch."""
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,12 @@ def sequence_of_each_token(cu_seqlens: Tensor, num_tokens: int) -> Tensor:
 
 
 class BertEmbedding(nn.Module):
-    """Word embeddings and, where the model has them, learned positions.
+    """Word embeddings and, where the model has them, learned positions, token types and a LayerNorm of the sum.
+
+    Every token is of type 0: that row is added, the others are kept for the checkpoint.
 
     Args:
-        config: Sizes, dropout and kind of positions.
+        config: Sizes, dropout, kind of positions and place of the norms.
         padded_vocab_size: Rows of the word table.
         vocab_size: Rows that are real tokens; the others stay zero.
     """
@@ -45,6 +47,13 @@ class BertEmbedding(nn.Module):
         if config.position_embedding_type == "learned_absolute":
             self.position_embeddings = nn.Embedding(config.seq_length, config.hidden_size)
             init_normal(self.position_embeddings.weight, config.init_method_std)
+        self.token_type_embeddings: nn.Embedding | None = None
+        if config.num_token_types:
+            self.token_type_embeddings = nn.Embedding(config.num_token_types, config.hidden_size)
+            init_normal(self.token_type_embeddings.weight, config.init_method_std)
+        self.layer_norm: nn.LayerNorm | None = None
+        if config.norm_placement == "post":
+            self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
         """Embed the tokens of a pack.
@@ -60,4 +69,8 @@ class BertEmbedding(nn.Module):
         embeddings = self.word_embeddings(input_ids)
         if self.position_embeddings is not None:
             embeddings = embeddings + self.position_embeddings(position_ids)
+        if self.token_type_embeddings is not None:
+            embeddings = embeddings + self.token_type_embeddings.weight[0]
+        if self.layer_norm is not None:
+            embeddings = self.layer_norm(embeddings)
         return F.dropout(embeddings, self.dropout, self.training)

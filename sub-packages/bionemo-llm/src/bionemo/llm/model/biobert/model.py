@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.data.packing import pack_padded, unpack_to_padded
-from bionemo.llm.model.attention import SequenceTable, has_varlen_kernel
+from bionemo.llm.model.attention import SequenceTable, takes_varlen_kernel
 from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
 from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal, one_rank_groups
 from bionemo.llm.model.rotary import RotaryEmbedding
+from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel
 
 
 __all__ = ["BertOutput", "BioBertConfig", "MegatronBioBertModel", "PackedOutput", "build_model"]
@@ -57,7 +58,7 @@ class PackedOutput(NamedTuple):
 
     Attributes:
         token_logits: [M, V] over the real vocabulary, for the rows asked for; None if not wanted.
-        hidden_states: [T, H] after the final LayerNorm.
+        hidden_states: [T, H] after the final LayerNorm (post-LN: of the last block).
         all_hidden_states: If asked for, L + 1 tensors [T, H]: the embedding, each block's output, and in the place of
             the last block's the final LayerNorm's.
     """
@@ -120,7 +121,8 @@ class MegatronBioBertModel(MegatronModule):
         megatron_config = to_megatron(config)
         super().__init__(config=megatron_config)
         self.bert_config = config
-        self.static_shapes = False  # compiled layers want packs with their tail; otherwise it is wasted work
+        self.attention_kernel = "auto"
+        """Variable-length kernel on a GPU: a key of ``KERNELS``, or "auto"."""
         self.vocab_size = tokenizer.vocab_size
         self.pad_token_id = tokenizer.pad_token_id
         padded_vocab_size = config.padded_vocab_size(self.vocab_size)
@@ -128,10 +130,16 @@ class MegatronBioBertModel(MegatronModule):
         self.rotary_pos_emb: RotaryEmbedding | None = None
         if config.position_embedding_type == "rope":
             self.rotary_pos_emb = RotaryEmbedding(config.head_dim, config.rotary_base)
-        layer = get_biobert_spec(config.biobert_spec_option, config.qk_layernorm)
+        is_post_norm = config.norm_placement == "post"
+        layer = get_biobert_spec(
+            config.biobert_spec_option,
+            config.qk_layernorm,
+            post_norm_config=megatron_config if is_post_norm else None,
+        )
         self.encoder = TransformerBlock(
             megatron_config,
             TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=PlainLayerNorm),
+            post_layer_norm=not is_post_norm,
             pg_collection=one_rank_groups(),
         )
         self.lm_head = LanguageModelHead(config, megatron_config)
@@ -144,16 +152,31 @@ class MegatronBioBertModel(MegatronModule):
         return BertEmbedding(self.bert_config, padded_vocab_size, tokenizer.vocab_size)
 
     def sequence_table(
-        self, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int, num_tokens: int | None, *, host_lengths: bool
+        self, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int, num_tokens: int | None, *, kernel: str | None
     ) -> SequenceTable:
-        """Gather what every layer's attention needs to know of a pack."""
+        """Gather what every layer's attention needs to know of a pack.
+
+        A varlen kernel reads ``cu_seqlens`` on the device; without one the pack is split on the host.
+        """
         cos, sin = self.rotary_pos_emb(position_ids) if self.rotary_pos_emb is not None else (None, None)
-        lengths = None
-        if host_lengths:
+        lengths = plan = None
+        if kernel is None:
             lengths = tuple(length for length in cu_seqlens.diff().tolist() if length)
+        else:
+            plan = KERNELS[kernel].plan(cu_seqlens, self.bert_config.num_attention_heads, self.bert_config.head_dim)
         if num_tokens is None:
             num_tokens = int(cu_seqlens[-1])
-        return SequenceTable(cu_seqlens, max_seqlen, num_tokens, lengths, cos, sin)
+        return SequenceTable(cu_seqlens, max_seqlen, num_tokens, lengths, cos, sin, kernel, plan)
+
+    def choose_kernel(self, embedded: Tensor) -> str | None:
+        """Name the variable-length kernel for this input; None where there is none for it."""
+        config, dtype = self.bert_config, compute_dtype(embedded)
+        has_dropout = self.training and config.attention_dropout > 0
+        if has_dropout or not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
+            return None
+        return choose_kernel(
+            self.attention_kernel, config.num_attention_heads, config.head_dim, dtype, embedded.device
+        )
 
     def forward_packed(
         self,
@@ -190,11 +213,8 @@ class MegatronBioBertModel(MegatronModule):
                 f"a sequence of {max_seqlen} tokens exceeds the {self.embedding.max_positions} learned positions."
             )
         embedded = self.embedding(input_ids, position_ids, cu_seqlens)
-        # A varlen kernel reads cu_seqlens on the device; every other path splits on the host and needs the lengths.
-        uses_kernel = has_varlen_kernel(
-            embedded.new_empty(0, self.bert_config.head_dim, dtype=compute_dtype(embedded))
-        )
-        table = self.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, host_lengths=not uses_kernel)
+        kernel = self.choose_kernel(embedded)
+        table = self.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel)
         inner: list[Tensor] = []
         hooks = []
         if output_hidden_states:
@@ -212,7 +232,7 @@ class MegatronBioBertModel(MegatronModule):
             inner[-1] = hidden_states
         logits = None
         if not skip_logits:
-            rows = hidden_states if logit_rows is None else hidden_states[logit_rows]
+            rows = hidden_states if logit_rows is None else hidden_states.index_select(0, logit_rows)
             logits = self.logits(rows)
         return PackedOutput(logits, hidden_states, tuple(inner) if output_hidden_states else None)
 

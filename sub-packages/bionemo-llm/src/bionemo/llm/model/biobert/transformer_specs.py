@@ -20,6 +20,7 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from bionemo.llm.model.attention import PackedCoreAttention
 from bionemo.llm.model.layers import ESM2QueryScaling
 from bionemo.llm.model.plain_layers import PlainLayerNorm, PlainLinear
+from bionemo.llm.model.post_norm import PostNormResidual
 
 
 __all__ = ["BiobertSpecOption", "get_biobert_spec"]
@@ -40,13 +41,17 @@ def get_biobert_spec(
     biobert_spec_option: BiobertSpecOption | str,
     qk_layernorm: bool = False,
     core_attention: type | ModuleSpec | None = None,
+    *,
+    post_norm_config: Any = None,
 ) -> ModuleSpec:
-    """Build the spec of one pre-LN transformer layer.
+    """Build the spec of one transformer layer.
 
     Args:
         biobert_spec_option: Which layer; the ESM-2 ones scale the query before its rotary positions.
         qk_layernorm: Normalise queries and keys per head, in the options that do not say it themselves.
         core_attention: Module of the core attention; default is the packed torch-native one.
+        post_norm_config: Megatron's config, for a layer that normalises its two residual sums in place of what enters
+            attention and feed-forward; None for the latter (pre-LN).
 
     Returns:
         The spec for ``megatron.core.transformer.transformer_block.TransformerBlock``.
@@ -66,10 +71,15 @@ def get_biobert_spec(
         query_norm = ESM2QueryScaling
     elif qk_layernorm or option.value.endswith(("with_qk_ln", "and_qk_ln_spec")):
         query_norm = key_norm = PlainLayerNorm
+    input_norm: Any = PlainLayerNorm
+    residual: Any = get_bias_dropout_add
+    if post_norm_config is not None:
+        input_norm = IdentityOp
+        residual = ModuleSpec(module=PostNormResidual, params={"config": post_norm_config})
     return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
-            input_layernorm=PlainLayerNorm,
+            input_layernorm=input_norm,
             self_attention=ModuleSpec(
                 module=SelfAttention,
                 params={"attn_mask_type": AttnMaskType.padding},
@@ -81,9 +91,9 @@ def get_biobert_spec(
                     k_layernorm=key_norm,
                 ),
             ),
-            self_attn_bda=get_bias_dropout_add,
-            pre_mlp_layernorm=PlainLayerNorm,
+            self_attn_bda=residual,
+            pre_mlp_layernorm=input_norm,
             mlp=ModuleSpec(module=MLP, submodules=MLPSubmodules(linear_fc1=PlainLinear, linear_fc2=PlainLinear)),
-            mlp_bda=get_bias_dropout_add,
+            mlp_bda=residual,
         ),
     )
