@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.esm2.model.model import ESM2Config
+from bionemo.llm.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
 from bionemo.llm.model.rotary import RotaryEmbedding
 
 
@@ -38,7 +39,6 @@ LAYER_NAMES = {
 WORD_EMBEDDINGS = ("embedding.word_embeddings.weight", "esm.embeddings.word_embeddings.weight")
 OUTPUT_BIAS = ("output_layer.bias", "lm_head.bias")
 INV_FREQ = "rotary_pos_emb.inv_freq"
-QKV = ("query", "key", "value")
 IGNORED_SUFFIXES = ("embeddings.position_embeddings.weight", "embeddings.position_ids", "lm_head.decoder.bias")
 
 
@@ -67,10 +67,8 @@ class ESM2Layout:
         for layer in range(config.num_layers):
             for kind in ("weight", "bias"):
                 fused = state[f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}"]
-                by_head = fused.view(config.num_attention_heads, len(QKV), config.head_dim, *fused.shape[1:])
-                for idx, part in enumerate(QKV):
-                    name = f"esm.encoder.layer.{layer}.attention.self.{part}.{kind}"
-                    tensors[name] = by_head[:, idx].reshape(config.hidden_size, *fused.shape[1:])
+                for part, tensor in split_qkv(fused, config.num_attention_heads).items():
+                    tensors[f"esm.encoder.layer.{layer}.attention.self.{part}.{kind}"] = tensor
             tensors[inv_freq_name(layer)] = state[INV_FREQ].clone()
         return tensors
 
@@ -80,18 +78,8 @@ class ESM2Layout:
         Raises:
             CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
         """
-        remaining = {name: tensor for name, tensor in tensors.items() if not name.endswith(IGNORED_SUFFIXES)}
-
-        def take(name: str, *shape: int) -> Tensor:
-            if name not in remaining:
-                raise CheckpointError(
-                    f"the weights lack {name}, which config.json's {config.num_layers} layers ask for."
-                )
-            tensor = remaining.pop(name)
-            if tuple(tensor.shape) != shape:
-                raise CheckpointError(f"{name} has shape {tuple(tensor.shape)}, config.json asks for {shape}.")
-            return tensor.float()
-
+        reader = TensorReader(tensors, IGNORED_SUFFIXES)
+        remaining = reader.remaining
         hidden, ffn = config.hidden_size, config.ffn_hidden_size
         assert ffn is not None
         state: dict[str, Tensor] = {}
@@ -102,27 +90,20 @@ class ESM2Layout:
             )
             remaining["esm.contact_head.regression.bias"] = torch.zeros(1)
         for own, theirs in renamed_parameters(config.num_layers):
-            state[own] = take(theirs, *self._shape(own, config, hidden, ffn))
+            state[own] = reader.take(theirs, *self._shape(own, config, hidden, ffn))
         for own, theirs, columns in ((*WORD_EMBEDDINGS, (hidden,)), (*OUTPUT_BIAS, ())):
-            table = torch.zeros(config.padded_vocab_size(VOCAB_SIZE), *columns)
-            table[:VOCAB_SIZE] = take(theirs, VOCAB_SIZE, *columns)
-            state[own] = table
+            state[own] = reader.take_rows(theirs, VOCAB_SIZE, config.padded_vocab_size(VOCAB_SIZE), *columns)
         for layer in range(config.num_layers):
             for kind, columns in (("weight", (hidden,)), ("bias", ())):
-                parts = [
-                    take(f"esm.encoder.layer.{layer}.attention.self.{part}.{kind}", hidden, *columns) for part in QKV
-                ]
-                by_head = [part.view(config.num_attention_heads, config.head_dim, *columns) for part in parts]
-                fused = torch.stack(by_head, dim=1).reshape(len(QKV) * hidden, *columns)
+                prefix = f"esm.encoder.layer.{layer}.attention.self"
+                parts = [reader.take(f"{prefix}.{part}.{kind}", hidden, *columns) for part in QKV]
+                fused = fuse_qkv(parts, config.num_attention_heads)
                 state[f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}"] = fused
         state[INV_FREQ] = self._take_inv_freq(remaining, config)
         decoder = remaining.pop("lm_head.decoder.weight", None)
         if decoder is not None and not torch.equal(decoder.float(), state[WORD_EMBEDDINGS[0]][:VOCAB_SIZE]):
             raise CheckpointError("lm_head.decoder.weight differs from the word embeddings; ESM-2 ties them.")
-        if remaining:
-            raise CheckpointError(
-                f"the weights hold {len(remaining)} tensors that ESM-2 lacks, first {min(remaining)}."
-            )
+        reader.finish("ESM-2")
         return state
 
     @staticmethod
