@@ -1,3 +1,81 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Public names of Geneformer: none in this version, the model is not written yet."""
+"""The Python interface of Geneformer: build, load and save models in Hugging Face layout.
+
+Nothing here touches torch.distributed.
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
+from bionemo.geneformer.model.hf_layout import GeneformerLayout
+from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
+from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+
+
+__all__ = [
+    "GeneformerConfig",
+    "GeneformerMaskedLM",
+    "GeneformerModel",
+    "build_geneformer",
+    "geneformer_config",
+    "load_geneformer",
+    "save_geneformer",
+]
+
+
+def build_geneformer(config: GeneformerConfig, *, seed: int = 42) -> GeneformerMaskedLM:
+    """Build a model with random weights.
+
+    Args:
+        config: The architecture, for example ``geneformer_config("V1-10M")``.
+        seed: The weights are a function of it.
+
+    Returns:
+        The model in float32 on the CPU.
+    """
+    return GeneformerMaskedLM(build_model(config, config.vocabulary, seed=seed))
+
+
+def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
+    """Load a checkpoint in Hugging Face layout: ours, a published V1 or V2, or any BERT that transformers saved.
+
+    Args:
+        directory: Folder with config.json and safetensors.
+
+    Returns:
+        The model in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: The folder is missing, damaged or holds another kind of model.
+    """
+    try:
+        loaded = load_checkpoint(directory, GeneformerLayout())
+    except CheckpointError as error:
+        raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
+    module = build_geneformer(loaded.config)
+    load_state(module.model, loaded.state, directory)
+    return module.eval()
+
+
+def save_geneformer(module: nn.Module, directory: str | Path, *, overwrite: bool = False) -> None:
+    """Save a model so that transformers opens it: V1 and V2 as BERT, BioNeMo's as MegatronBert.
+
+    Args:
+        module: A :class:`GeneformerMaskedLM` or its ``.model``.
+        directory: Where to; appears whole or not at all.
+        overwrite: Replace an existing folder.
+
+    Raises:
+        ConfigError: The module is no Geneformer of ours.
+        DataFileError: The folder exists already or cannot be written.
+    """
+    model = module.model if isinstance(module, GeneformerMaskedLM) else module
+    config = model.bert_config if isinstance(model, MegatronBioBertModel) else None
+    if not isinstance(config, GeneformerConfig):
+        raise ConfigError(f"save_geneformer got a {type(module).__name__}, expected a GeneformerMaskedLM.")
+    save_checkpoint(directory, config, model.state_dict(), GeneformerLayout(), overwrite=overwrite)

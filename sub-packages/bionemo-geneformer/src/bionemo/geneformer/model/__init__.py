@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Geneformer's model: not written yet, this version holds only the place."""
+"""Geneformer's model: sizes, configuration, Hugging Face layout, heads."""

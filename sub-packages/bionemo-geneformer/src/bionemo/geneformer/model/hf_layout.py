@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Geneformer in Hugging Face's files: V1 and V2 as ``BertForMaskedLM``, BioNeMo's as ``MegatronBertForMaskedLM``."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.geneformer.model.config import GeneformerConfig
+from bionemo.geneformer.model.sizes import GENEFORMER_VARIANTS
+from bionemo.llm.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+
+
+MODEL_TYPES = {"post": "bert", "pre": "megatron-bert"}
+ARCHITECTURES = {"post": "BertForMaskedLM", "pre": "MegatronBertForMaskedLM"}
+FINAL_NORMS = {
+    "post": ("embedding.layer_norm", "bert.embeddings.LayerNorm"),
+    "pre": ("encoder.final_layernorm", "bert.encoder.ln"),
+}
+LAYER_NORMS = {
+    "post": {
+        "self_attn_bda.layer_norm": "attention.output.LayerNorm",
+        "mlp_bda.layer_norm": "output.LayerNorm",
+    },
+    "pre": {"input_layernorm": "attention.ln", "pre_mlp_layernorm": "ln"},
+}
+LAYER_LINEARS = {
+    "self_attention.linear_proj": "attention.output.dense",
+    "mlp.linear_fc1": "intermediate.dense",
+    "mlp.linear_fc2": "output.dense",
+}
+HEAD_NAMES = {
+    "lm_head.dense": "cls.predictions.transform.dense",
+    "lm_head.layer_norm": "cls.predictions.transform.LayerNorm",
+}
+WORD_EMBEDDINGS = ("embedding.word_embeddings.weight", "bert.embeddings.word_embeddings.weight")
+POSITION_EMBEDDINGS = ("embedding.position_embeddings.weight", "bert.embeddings.position_embeddings.weight")
+TOKEN_TYPES = ("embedding.token_type_embeddings.weight", "bert.embeddings.token_type_embeddings.weight")
+OUTPUT_BIAS = ("output_layer.bias", "cls.predictions.bias")
+DECODER_COPIES = {"cls.predictions.decoder.weight": WORD_EMBEDDINGS[0], "cls.predictions.decoder.bias": OUTPUT_BIAS[0]}
+IGNORED_SUFFIXES = ("embeddings.position_ids",)
+HF_TOKEN_TYPES = 2
+"""Rows that a file has where our model has none: zeros, because transformers' classes always add row 0."""
+
+
+def renamed_parameters(config: GeneformerConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Give (our name, Hugging Face's name, shape) of all parameters that only change their name."""
+    hidden, ffn = config.hidden_size, config.ffn_hidden_size
+    assert ffn is not None
+    yield (*POSITION_EMBEDDINGS, (config.seq_length, hidden))
+    if config.num_token_types:
+        yield (*TOKEN_TYPES, (config.num_token_types, hidden))
+
+    def pair(own: str, theirs: str, rows: int, *columns: int) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+        yield f"{own}.weight", f"{theirs}.weight", (rows, *columns)
+        yield f"{own}.bias", f"{theirs}.bias", (rows,)
+
+    yield from pair(*FINAL_NORMS[config.norm_placement], hidden)
+    for layer in range(config.num_layers):
+        own_layer, their_layer = f"encoder.layers.{layer}", f"bert.encoder.layer.{layer}"
+        for own, theirs in LAYER_NORMS[config.norm_placement].items():
+            yield from pair(f"{own_layer}.{own}", f"{their_layer}.{theirs}", hidden)
+        shapes = ((hidden, hidden), (ffn, hidden), (hidden, ffn))
+        for (own, theirs), shape in zip(LAYER_LINEARS.items(), shapes, strict=True):
+            yield from pair(f"{own_layer}.{own}", f"{their_layer}.{theirs}", *shape)
+    for (own, theirs), columns in zip(HEAD_NAMES.items(), ((hidden,), ()), strict=True):
+        yield from pair(own, theirs, hidden, *columns)
+
+
+def qkv_names(layer: int, kind: str) -> tuple[str, list[str]]:
+    """Our name of a layer's fused attention input, and Hugging Face's three."""
+    theirs = [f"bert.encoder.layer.{layer}.attention.self.{part}.{kind}" for part in QKV]
+    return f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}", theirs
+
+
+class GeneformerLayout:
+    """Names of Geneformer in Hugging Face's files; see ``bionemo.llm.checkpoint.HuggingFaceLayout``."""
+
+    def tensors_to_hf(self, state: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
+        """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""
+        tensors = {theirs: state[own] for own, theirs, _ in renamed_parameters(config)}
+        for own, theirs in (WORD_EMBEDDINGS, OUTPUT_BIAS):
+            tensors[theirs] = state[own][: config.vocab_size]
+        if not config.num_token_types:
+            tensors[TOKEN_TYPES[1]] = torch.zeros(HF_TOKEN_TYPES, config.hidden_size)
+        for layer in range(config.num_layers):
+            for kind in ("weight", "bias"):
+                fused, parts = qkv_names(layer, kind)
+                tensors |= zip(parts, split_qkv(state[fused], config.num_attention_heads).values(), strict=True)
+        return tensors
+
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
+        """Rename a file's tensors to our state dict.
+
+        Raises:
+            CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
+        """
+        reader = TensorReader(tensors, IGNORED_SUFFIXES)
+        state = {own: reader.take(theirs, *shape) for own, theirs, shape in renamed_parameters(config)}
+        padded = config.padded_vocab_size(config.vocab_size)
+        for (own, theirs), columns in ((WORD_EMBEDDINGS, (config.hidden_size,)), (OUTPUT_BIAS, ())):
+            state[own] = reader.take_rows(theirs, config.vocab_size, padded, *columns)
+        if not config.num_token_types:
+            # transformers trains the row that it adds to every position; our model adds it with the position.
+            unused = reader.take(TOKEN_TYPES[1], HF_TOKEN_TYPES, config.hidden_size)
+            state[POSITION_EMBEDDINGS[0]] = state[POSITION_EMBEDDINGS[0]] + unused[0]
+        for layer in range(config.num_layers):
+            for kind, columns in (("weight", (config.hidden_size,)), ("bias", ())):
+                fused, names = qkv_names(layer, kind)
+                parts = [reader.take(name, config.hidden_size, *columns) for name in names]
+                state[fused] = fuse_qkv(parts, config.num_attention_heads)
+        for name, tied in DECODER_COPIES.items():
+            copy = reader.remaining.pop(name, None)
+            if copy is not None and not torch.equal(copy.float(), state[tied][: config.vocab_size]):
+                raise CheckpointError(f"{name} differs from the tensor that Geneformer ties it to.")
+        reader.finish("Geneformer")
+        return state
+
+    def config_to_hf(self, config: GeneformerConfig) -> dict[str, Any]:
+        """Give config.json, every value written, and our own beside transformers'."""
+        return {
+            "architectures": [ARCHITECTURES[config.norm_placement]],
+            "model_type": MODEL_TYPES[config.norm_placement],
+            "geneformer_variant": config.variant,
+            "num_token_types": config.num_token_types,
+            "vocab_size": config.vocab_size,
+            "pad_token_id": config.special_tokens.pad_token_id,
+            "hidden_size": config.hidden_size,
+            "num_hidden_layers": config.num_layers,
+            "num_attention_heads": config.num_attention_heads,
+            "intermediate_size": config.ffn_hidden_size,
+            "hidden_act": config.activation_func,
+            "hidden_dropout_prob": float(config.hidden_dropout),
+            "attention_probs_dropout_prob": float(config.attention_dropout),
+            "max_position_embeddings": config.seq_length,
+            "type_vocab_size": config.num_token_types or HF_TOKEN_TYPES,
+            "initializer_range": config.init_method_std,
+            "layer_norm_eps": config.layernorm_epsilon,
+            "position_embedding_type": "absolute",
+            "tie_word_embeddings": True,
+            "use_cache": True,
+            "torch_dtype": "float32",
+        }
+
+    def config_from_hf(self, values: Mapping[str, Any], source: str) -> GeneformerConfig:
+        """Read config.json, ours or that of any BERT of transformers.
+
+        Raises:
+            CheckpointError: It is not a BERT masked-language model, or lacks a size.
+        """
+        placements = {model_type: placement for placement, model_type in MODEL_TYPES.items()}
+        placement = placements.get(str(values.get("model_type")))
+        if placement is None:
+            raise CheckpointError(
+                f"{source}: config.json says model_type {values.get('model_type')!r}, expected one of "
+                f"{', '.join(placements)}."
+            )
+        if values.get("position_embedding_type", "absolute") != "absolute" or values.get("is_decoder"):
+            raise CheckpointError(f"{source}: config.json describes no encoder with absolute positions.")
+        try:
+            return GeneformerConfig(
+                variant=values.get("geneformer_variant") or guess_variant(placement, values),
+                norm_placement=placement,
+                num_token_types=values.get("num_token_types", values.get("type_vocab_size", 2)),
+                vocab_size=values["vocab_size"],
+                num_layers=values["num_hidden_layers"],
+                hidden_size=values["hidden_size"],
+                num_attention_heads=values["num_attention_heads"],
+                ffn_hidden_size=values["intermediate_size"],
+                seq_length=values["max_position_embeddings"],
+                activation_func=values["hidden_act"],
+                hidden_dropout=values["hidden_dropout_prob"],
+                attention_dropout=values["attention_probs_dropout_prob"],
+                layernorm_epsilon=values["layer_norm_eps"],
+                init_method_std=values.get("initializer_range", 0.02),
+            )
+        except KeyError as error:
+            raise CheckpointError(f"{source}: config.json lacks {error}.") from error
+        except (ConfigError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source}: config.json is no Geneformer configuration: {error}") from error
+
+    def save_tokenizer(self, directory: Path) -> None:
+        """Write the tokenizer's files: none, the gene dictionaries are saved by those who have them."""
+
+
+def guess_variant(norm_placement: str, values: Mapping[str, Any]) -> str:
+    """Family of a file that does not say it: by its norms and its longest cell, 2,048 tokens in V1, 4,096 in V2."""
+    if norm_placement == "pre":
+        return "BIONEMO"
+    return "V1" if values["max_position_embeddings"] <= GENEFORMER_VARIANTS["V1"].seq_length else "V2"
