@@ -52,10 +52,8 @@ def packed_forward_step(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
         ``token_logits`` [M, V] and ``row_labels`` [M] int64.
     """
     assert isinstance(module, MegatronBioBertModel)
-    input_ids, labels, position_ids = batch["input_ids"], batch["labels"], batch["position_ids"]
-    if not module.static_shapes:
-        used = slice(0, batch["num_tokens"])
-        input_ids, labels, position_ids = input_ids[used], labels[used], position_ids[used]
+    used = slice(0, batch["num_tokens"])
+    input_ids, labels, position_ids = batch["input_ids"][used], batch["labels"][used], batch["position_ids"][used]
     rows = batch.get("label_rows")
     if rows is None:
         rows = label_rows(labels)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bionemo.esm2.model.attention import ESM2DotProductAttention
-from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention, varlen_attention
+from bionemo.llm.model.attention import SequenceTable
 from bionemo.llm.model.rotary import RotaryEmbedding, rotate
 
 
@@ -54,31 +54,3 @@ def test_rotation_and_its_gradient_equal_the_formula() -> None:
     ours = torch.autograd.grad((rotate(x, cos, sin) * weight).sum(), x)[0]
     torch.testing.assert_close(ours, torch.autograd.grad((expected * weight).sum(), x)[0])
     torch.testing.assert_close(rotate(x.double(), cos, sin).float(), expected)
-
-
-@pytest.mark.needs_gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="1 GPU, found 0")
-@pytest.mark.parametrize("head_dim", [16, 24, 32, 64, 128])
-def test_varlen_kernel_equals_float32(head_dim: int) -> None:
-    lengths, num_heads = (1, 2, 37, 1024), 4
-    ends = torch.tensor([0, *lengths]).cumsum(0)
-    tail = 5
-    generator = torch.Generator("cuda").manual_seed(0)
-    shape = (int(ends[-1]) + tail, num_heads, head_dim)
-    exact = [
-        torch.randn(shape, device="cuda", generator=generator).bfloat16().float().requires_grad_() for _ in range(3)
-    ]
-    half = [x.detach().bfloat16().requires_grad_() for x in exact]
-    cu_seqlens = torch.cat((ends, ends[-1:])).int().cuda()
-    scale = head_dim**-0.5
-    table = SequenceTable(cu_seqlens, max(lengths), sum(lengths), None, None, None)
-    expected = sequence_by_sequence_attention(*exact, table, scale)
-    out = varlen_attention(*half, table, scale)
-    weight = torch.randn(shape, device="cuda", generator=generator)
-    weight[-tail:] = 0
-    assert not out[-tail:].any()
-    ours = (out[:-tail], *torch.autograd.grad((out * weight).sum(), half))
-    theirs = (expected[:-tail], *torch.autograd.grad((expected * weight).sum(), exact))
-    for mine, reference in zip(ours, theirs, strict=True):
-        assert (mine.float() - reference).norm() / reference.norm() < 6e-3
-    assert not any(gradient[-tail:].any() for gradient in ours[1:])

@@ -89,6 +89,29 @@ def build_packed_batch(
     )
 
 
+def cover_tail(
+    cu_seqlens: torch.Tensor, num_sequences: int, num_tokens: int, max_seqlen: int, slots_multiple: int
+) -> torch.Tensor:
+    """Divide a pack's tail into sequences too, so that the shapes of its batch hold nothing but tokens.
+
+    Args:
+        cu_seqlens: [>= num_sequences + 1] int32 on the CPU, as in `PackedBatch`.
+        num_sequences: Sequences that are real.
+        num_tokens: T, all tokens with the tail.
+        max_seqlen: Length that no part of the tail may exceed.
+        slots_multiple: The number of sequences is rounded up to a multiple of this, with empty ones.
+
+    Returns:
+        [B + 1] int32, ending in T.
+    """
+    used = int(cu_seqlens[num_sequences])
+    ends = torch.arange(used + max_seqlen, num_tokens + max_seqlen, max_seqlen, dtype=torch.int32).clamp(
+        max=num_tokens
+    )
+    empty = -(num_sequences + len(ends)) % slots_multiple
+    return torch.cat((cu_seqlens[: num_sequences + 1], ends, ends.new_full((empty,), num_tokens)))
+
+
 def pack_padded(
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor,

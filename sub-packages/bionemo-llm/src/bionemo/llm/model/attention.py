@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bionemo.llm.model.rotary import rotate
+from bionemo.llm.model.varlen.kernels import KERNELS
 
 
 class SequenceTable(NamedTuple):
@@ -26,8 +27,10 @@ class SequenceTable(NamedTuple):
             empty slots.
         max_seqlen: Length of the longest sequence, a Python int so that no device is waited for.
         num_tokens: Tokens that belong to a sequence, the last entry of ``cu_seqlens`` on the host.
-        lengths: Lengths of the non-empty sequences on the host; None on a GPU with a varlen kernel.
+        lengths: Lengths of the non-empty sequences on the host; None where a varlen kernel runs.
         cos, sin: [T, 1, D / 2] float32 rotary factors of every token; None without rotary positions.
+        kernel: Key of ``bionemo.llm.model.varlen.kernels.KERNELS``; None: sequence by sequence.
+        plan: What that kernel wants to know of the pack, made once for all layers.
     """
 
     cu_seqlens: Tensor
@@ -36,27 +39,29 @@ class SequenceTable(NamedTuple):
     lengths: tuple[int, ...] | None
     cos: Tensor | None
     sin: Tensor | None
+    kernel: str | None = None
+    plan: Tensor | None = None
 
 
-def has_varlen_kernel(query: Tensor) -> bool:
-    """Whether torch's own variable-length flash attention takes this tensor."""
-    return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0
+def takes_varlen_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether a variable-length kernel may run: half precision on a GPU."""
+    return device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) and head_dim % 8 == 0
 
 
 def varlen_attention(
     query_TND: Tensor, key_TND: Tensor, value_TND: Tensor, table: SequenceTable, scale: float
 ) -> Tensor:
-    """Attention of all sequences in one kernel: torch's varlen flash attention, half precision on a GPU.
+    """Attention of all sequences in one kernel.
 
-    The kernel writes nothing behind the last sequence, neither in the result nor in the gradients, so it never sees
-    the tail: that comes out zero and gets zero gradients.
+    Kernels write nothing behind the last sequence, neither in the result nor in the gradients, so they never see a
+    tail: that comes out zero and gets zero gradients.
     """
-    from torch.nn.attention.varlen import varlen_attn
-
+    assert table.kernel is not None
+    assert table.plan is not None
     tail = query_TND.shape[0] - table.num_tokens
-    query, key, value = (x[: table.num_tokens].contiguous() for x in (query_TND, key_TND, value_TND))
-    cu_seqlens, longest = table.cu_seqlens, table.max_seqlen
-    context: Tensor = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, longest, longest, scale=scale)
+    if tail:
+        query_TND, key_TND, value_TND = (x[: table.num_tokens] for x in (query_TND, key_TND, value_TND))
+    context = KERNELS[table.kernel].attend(query_TND, key_TND, value_TND, table.plan, table.max_seqlen, scale)
     return F.pad(context, (0, 0, 0, 0, 0, tail)) if tail else context
 
 
@@ -114,7 +119,7 @@ class PackedCoreAttention(nn.Module):
         if table.cos is not None:
             query, key = rotate(query, table.cos, table.sin), rotate(key, table.cos, table.sin)
         dropout = self.attention_dropout if self.training else 0.0
-        if dropout == 0.0 and has_varlen_kernel(query):
+        if dropout == 0.0 and table.kernel is not None:
             context = varlen_attention(query, key, value, table, self.softmax_scale)
         else:
             context = sequence_by_sequence_attention(query, key, value, table, self.softmax_scale, dropout)
