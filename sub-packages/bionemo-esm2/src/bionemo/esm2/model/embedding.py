@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.embedding import BertEmbedding, sequence_of_each_token
+from bionemo.llm.model.placement import Placement
 
 
 ESM2_MASK_RATIO_TRAIN = 0.15 * 0.8
@@ -24,10 +25,18 @@ class ESM2Embedding(BertEmbedding):
         padded_vocab_size: Rows of the word table.
         vocab_size: Rows that are real tokens.
         mask_token_id: Id of the mask token.
+        placement: Where the model lies.
     """
 
-    def __init__(self, config: BioBertConfig, padded_vocab_size: int, vocab_size: int, mask_token_id: int) -> None:
-        super().__init__(config, padded_vocab_size, vocab_size)
+    def __init__(
+        self,
+        config: BioBertConfig,
+        padded_vocab_size: int,
+        vocab_size: int,
+        mask_token_id: int,
+        placement: Placement | None = None,
+    ) -> None:
+        super().__init__(config, padded_vocab_size, vocab_size, placement)
         self.mask_token_id = mask_token_id
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:

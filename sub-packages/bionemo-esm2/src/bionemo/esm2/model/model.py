@@ -15,6 +15,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.model import BertOutput, MegatronBioBertModel, ModelTokenizer
 from bionemo.llm.model.config import OVERRIDE_BIOBERT_CONFIG_DEFAULTS
+from bionemo.llm.model.placement import Placement
 from bionemo.llm.model.plain_layers import init_normal
 
 
@@ -113,16 +114,20 @@ class ContactHead(nn.Module):
 class ESM2Model(MegatronBioBertModel):
     """ESM-2 on packed batches; see :class:`~bionemo.llm.model.biobert.model.MegatronBioBertModel`."""
 
-    def __init__(self, config: ESM2Config, tokenizer: ModelTokenizer) -> None:
-        super().__init__(config, tokenizer)
-        self.contact_head = ContactHead(config.num_layers * config.num_attention_heads, config.init_method_std)
+    def __init__(self, config: ESM2Config, tokenizer: ModelTokenizer, placement: Placement | None = None) -> None:
+        super().__init__(config, tokenizer, placement)
+        self.contact_head: ContactHead | None = None
+        if self.post_process:
+            self.contact_head = ContactHead(config.num_layers * config.num_attention_heads, config.init_method_std)
 
     def build_embedding(self, padded_vocab_size: int, tokenizer: ModelTokenizer) -> BertEmbedding:
         """Build the embedding, with token dropout unless the configuration leaves it out."""
         assert isinstance(self.bert_config, ESM2Config)
         if not self.bert_config.token_dropout:
             return super().build_embedding(padded_vocab_size, tokenizer)
-        return ESM2Embedding(self.bert_config, padded_vocab_size, tokenizer.vocab_size, tokenizer.mask_token_id)
+        return ESM2Embedding(
+            self.bert_config, padded_vocab_size, tokenizer.vocab_size, tokenizer.mask_token_id, self.placement
+        )
 
 
 class ESM2MaskedLM(nn.Module):

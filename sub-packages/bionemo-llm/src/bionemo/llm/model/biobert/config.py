@@ -129,8 +129,13 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
         return MegatronBioBertModel
 
 
-def to_megatron(config: BioBertConfig) -> "TransformerConfig":
-    """Translate to Megatron-core's transformer config; every fusion is off (its fused GELU is the tanh form)."""
+def to_megatron(config: BioBertConfig, **parallel: Any) -> "TransformerConfig":
+    """Translate to Megatron-core's transformer config; every fusion is off (its fused GELU is the tanh form).
+
+    Args:
+        config: The architecture.
+        parallel: Further fields of Megatron's config: sizes and switches of a model that is spread over ranks.
+    """
     from megatron.core.transformer.transformer_config import TransformerConfig
 
     assert isinstance(config.activation_func, str)
@@ -156,4 +161,5 @@ def to_megatron(config: BioBertConfig) -> "TransformerConfig":
         gradient_accumulation_fusion=False,
         use_cpu_initialization=True,
         params_dtype=torch.float32,
+        **parallel,
     )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.placement import Placement
 from bionemo.llm.model.plain_layers import init_normal
 
 
@@ -33,16 +34,16 @@ class BertEmbedding(nn.Module):
         config: Sizes, dropout, kind of positions and place of the norms.
         padded_vocab_size: Rows of the word table.
         vocab_size: Rows that are real tokens; the others stay zero.
+        placement: Where the model lies; tensor-parallel ranks share the word table.
     """
 
-    def __init__(self, config: BioBertConfig, padded_vocab_size: int, vocab_size: int) -> None:
+    def __init__(
+        self, config: BioBertConfig, padded_vocab_size: int, vocab_size: int, placement: Placement | None = None
+    ) -> None:
         super().__init__()
         self.dropout = config.hidden_dropout
         self.max_positions = config.seq_length
-        self.word_embeddings = nn.Embedding(padded_vocab_size, config.hidden_size)
-        init_normal(self.word_embeddings.weight, config.init_method_std)
-        with torch.no_grad():
-            self.word_embeddings.weight[vocab_size:].zero_()
+        self.word_embeddings = word_embeddings(config, padded_vocab_size, vocab_size, placement)
         self.position_embeddings: nn.Embedding | None = None
         if config.position_embedding_type == "learned_absolute":
             self.position_embeddings = nn.Embedding(config.seq_length, config.hidden_size)
@@ -74,3 +75,18 @@ class BertEmbedding(nn.Module):
         if self.layer_norm is not None:
             embeddings = self.layer_norm(embeddings)
         return F.dropout(embeddings, self.dropout, self.training)
+
+
+def word_embeddings(
+    config: BioBertConfig, padded_vocab_size: int, vocab_size: int, placement: Placement | None
+) -> nn.Module:
+    """Build the word table; the rows after the real tokens are zero."""
+    if placement is not None and placement.is_tensor_parallel:
+        from bionemo.llm.model.parallel_layers import vocab_parallel_embedding
+
+        return vocab_parallel_embedding(placement, padded_vocab_size, config.hidden_size)
+    embeddings = nn.Embedding(padded_vocab_size, config.hidden_size)
+    init_normal(embeddings.weight, config.init_method_std)
+    with torch.no_grad():
+        embeddings.weight[vocab_size:].zero_()
+    return embeddings

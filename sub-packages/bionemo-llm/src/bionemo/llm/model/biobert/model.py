@@ -5,6 +5,7 @@
 Letters: T tokens of a pack, M rows that get logits, B sequences, S padded length, H hidden, V vocabulary.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 import torch
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.data.packing import pack_padded, unpack_to_padded
-from bionemo.llm.model.attention import SequenceTable, takes_varlen_kernel
+from bionemo.llm.model.attention import PackedCoreAttention, SequenceTable, takes_varlen_kernel
 from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
-from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal, one_rank_groups
+from bionemo.llm.model.context_attention import ContextParallelCoreAttention, ContextTable, context_table
+from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal
 from bionemo.llm.model.rotary import RotaryEmbedding
 from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel
 
@@ -58,7 +61,8 @@ class PackedOutput(NamedTuple):
 
     Attributes:
         token_logits: [M, V] over the real vocabulary, for the rows asked for; None if not wanted.
-        hidden_states: [T, H] after the final LayerNorm (post-LN: of the last block).
+        hidden_states: [T, H] after the final LayerNorm (post-LN: of the last block), of this rank's run of the pack;
+            on a pipeline stage before the last [T, 1, H], as it is sent on.
         all_hidden_states: If asked for, L + 1 tensors [T, H]: the embedding, each block's output, and in the place of
             the last block's the final LayerNorm's.
     """
@@ -83,14 +87,14 @@ class BertOutput(NamedTuple):
 class LanguageModelHead(nn.Module):
     """Dense layer, activation and LayerNorm before the output layer."""
 
-    def __init__(self, config: BioBertConfig, megatron_config: Any) -> None:
+    def __init__(self, config: BioBertConfig) -> None:
         super().__init__()
         assert isinstance(config.activation_func, str)
         self.activation = ACTIVATIONS[config.activation_func]
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         init_normal(self.dense.weight, config.init_method_std)
         nn.init.zeros_(self.dense.bias)
-        self.layer_norm = PlainLayerNorm(megatron_config, config.hidden_size, eps=config.layernorm_epsilon)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Transform [M, H] to [M, H]."""
@@ -101,32 +105,46 @@ class LanguageModelHead(nn.Module):
 class OutputLayer(nn.Module):
     """Projection to the vocabulary: its own weight, or the word embedding's, and a bias."""
 
-    def __init__(self, hidden_size: int, padded_vocab_size: int, tied: bool, std: float) -> None:
+    def __init__(self, hidden_size: int, padded_vocab_size: int, vocab_size: int, *, tied: bool, std: float) -> None:
         super().__init__()
+        self.vocab_size = vocab_size
         self.bias = nn.Parameter(torch.zeros(padded_vocab_size))
         self.register_parameter("weight", None)
         if not tied:
             self.weight = nn.Parameter(init_normal(torch.empty(padded_vocab_size, hidden_size), std))
 
+    def forward(self, states: Tensor, weight: Tensor) -> Tensor:
+        """Project [M, H] to the real vocabulary, [M, V]."""
+        return F.linear(states, weight[: self.vocab_size], self.bias[: self.vocab_size])
+
 
 class MegatronBioBertModel(MegatronModule):
     """Embedding, transformer block and masked-token head of the BERT family.
 
+    A pipeline stage builds only what it owns: ``embedding`` is None on later ones, the head's parts on earlier ones.
+
     Args:
         config: The architecture.
         tokenizer: Its vocabulary size and special ids.
+        placement: Which part of the model is here; None: all of it.
     """
 
-    def __init__(self, config: BioBertConfig, tokenizer: ModelTokenizer) -> None:
-        megatron_config = to_megatron(config)
-        super().__init__(config=megatron_config)
+    def __init__(self, config: BioBertConfig, tokenizer: ModelTokenizer, placement: Placement | None = None) -> None:
+        placement = placement or Placement(to_megatron(config))
+        super().__init__(config=placement.config)
         self.bert_config = config
+        self.placement = placement
+        self.pre_process, self.post_process = placement.pre_process, placement.post_process
+        self.vp_stage = placement.vp_stage
+        self.share_embeddings_and_output_weights = config.share_embeddings_and_output_weights
         self.attention_kernel = "auto"
         """Variable-length kernel on a GPU: a key of ``KERNELS``, or "auto"."""
         self.vocab_size = tokenizer.vocab_size
         self.pad_token_id = tokenizer.pad_token_id
-        padded_vocab_size = config.padded_vocab_size(self.vocab_size)
-        self.embedding = self.build_embedding(padded_vocab_size, tokenizer)
+        padded_vocab_size = config.padded_vocab_size(self.vocab_size, placement.groups.tp.size())
+        self.embedding: BertEmbedding | None = None
+        if self.pre_process:
+            self.embedding = self.build_embedding(padded_vocab_size, tokenizer)
         self.rotary_pos_emb: RotaryEmbedding | None = None
         if config.position_embedding_type == "rope":
             self.rotary_pos_emb = RotaryEmbedding(config.head_dim, config.rotary_base)
@@ -134,22 +152,62 @@ class MegatronBioBertModel(MegatronModule):
         layer = get_biobert_spec(
             config.biobert_spec_option,
             config.qk_layernorm,
-            post_norm_config=megatron_config if is_post_norm else None,
+            ContextParallelCoreAttention if placement.is_context_parallel else PackedCoreAttention,
+            post_norm_config=placement.config if is_post_norm else None,
+            tensor_parallel=placement.is_tensor_parallel,
         )
         self.encoder = TransformerBlock(
-            megatron_config,
-            TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=PlainLayerNorm),
+            placement.config,
+            TransformerBlockSubmodules(layer_specs=[layer] * placement.num_layers, layer_norm=PlainLayerNorm),
+            pre_process=self.pre_process,
+            post_process=self.post_process,
             post_layer_norm=not is_post_norm,
-            pg_collection=one_rank_groups(),
+            pg_collection=placement.groups,
+            vp_stage=placement.vp_stage,
         )
-        self.lm_head = LanguageModelHead(config, megatron_config)
-        self.output_layer = OutputLayer(
-            config.hidden_size, padded_vocab_size, config.share_embeddings_and_output_weights, config.init_method_std
-        )
+        self.lm_head: LanguageModelHead | None = None
+        self.output_layer: nn.Module | None = None
+        if self.post_process:
+            self.lm_head = LanguageModelHead(config)
+            self.output_layer = self.build_output_layer(padded_vocab_size)
 
     def build_embedding(self, padded_vocab_size: int, tokenizer: ModelTokenizer) -> BertEmbedding:
         """Build the embedding; models with an embedding of their own override this."""
-        return BertEmbedding(self.bert_config, padded_vocab_size, tokenizer.vocab_size)
+        return BertEmbedding(self.bert_config, padded_vocab_size, tokenizer.vocab_size, self.placement)
+
+    def build_output_layer(self, padded_vocab_size: int) -> nn.Module:
+        """Build the projection to the vocabulary.
+
+        A tied weight is the embedding's where that is here too, and a copy that Megatron keeps equal where it is not.
+        """
+        config, tied = self.bert_config, self.share_embeddings_and_output_weights and self.pre_process
+        if not self.placement.is_tensor_parallel:
+            std = config.init_method_std
+            return OutputLayer(config.hidden_size, padded_vocab_size, self.vocab_size, tied=tied, std=std)
+        from bionemo.llm.model.parallel_layers import VocabParallelOutput
+
+        return VocabParallelOutput(self.placement, padded_vocab_size, self.vocab_size, tied=tied)
+
+    def shared_embedding_or_output_weight(self) -> Tensor | None:
+        """Give this stage's copy of a weight that embedding and output layer share; Megatron asks for it."""
+        if self.embedding is not None:
+            weight: Tensor = self.embedding.word_embeddings.weight
+            return weight
+        return None if self.output_layer is None else self.output_layer.weight
+
+    def set_input_tensor(self, input_tensor: list[Tensor]) -> None:
+        """Take what the stage before this one sent; None on the first."""
+        self.encoder.set_input_tensor(input_tensor[0])
+
+    def sharded_state_dict(
+        self, prefix: str = "", sharded_offsets: tuple[Any, ...] = (), metadata: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Describe this rank's part of every parameter, for a checkpoint that other layouts can read."""
+        from bionemo.llm.model.sharding import shard_shared_parts
+
+        sharded: dict[str, Any] = super().sharded_state_dict(prefix, sharded_offsets, metadata)
+        shard_shared_parts(sharded, self, prefix)
+        return sharded
 
     def sequence_table(
         self, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int, num_tokens: int | None, *, kernel: str | None
@@ -163,10 +221,16 @@ class MegatronBioBertModel(MegatronModule):
         if kernel is None:
             lengths = tuple(length for length in cu_seqlens.diff().tolist() if length)
         else:
-            plan = KERNELS[kernel].plan(cu_seqlens, self.bert_config.num_attention_heads, self.bert_config.head_dim)
+            plan = KERNELS[kernel].plan(cu_seqlens, self.num_own_heads, self.bert_config.head_dim)
         if num_tokens is None:
             num_tokens = int(cu_seqlens[-1])
         return SequenceTable(cu_seqlens, max_seqlen, num_tokens, lengths, cos, sin, kernel, plan)
+
+    @property
+    def num_own_heads(self) -> int:
+        """Attention heads of a layer on this rank."""
+        heads: int = self.bert_config.num_attention_heads // self.placement.groups.tp.size()
+        return heads
 
     def choose_kernel(self, embedded: Tensor) -> str | None:
         """Name the variable-length kernel for this input; None where there is none for it."""
@@ -174,9 +238,7 @@ class MegatronBioBertModel(MegatronModule):
         has_dropout = self.training and config.attention_dropout > 0
         if has_dropout or not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
             return None
-        return choose_kernel(
-            self.attention_kernel, config.num_attention_heads, config.head_dim, dtype, embedded.device
-        )
+        return choose_kernel(self.attention_kernel, self.num_own_heads, config.head_dim, dtype, embedded.device)
 
     def forward_packed(
         self,
@@ -198,7 +260,7 @@ class MegatronBioBertModel(MegatronModule):
             cu_seqlens: [B + 1] int32.
             max_seqlen: Length of the longest sequence.
             num_tokens: Tokens that belong to a sequence; without it a GPU is asked for the last of ``cu_seqlens``.
-            logit_rows: [M] int64, tokens that get logits; default all T.
+            logit_rows: [M] int64, tokens that get logits, counted in this rank's run of the pack; default all T.
             skip_logits: Leave the head out.
             output_hidden_states: Also return the embedding and every block's output.
 
@@ -208,26 +270,30 @@ class MegatronBioBertModel(MegatronModule):
         Raises:
             ConfigError: A sequence is longer than the learned positions.
         """
-        if self.embedding.position_embeddings is not None and max_seqlen > self.embedding.max_positions:
-            raise ConfigError(
-                f"a sequence of {max_seqlen} tokens exceeds the {self.embedding.max_positions} learned positions."
-            )
-        embedded = self.embedding(input_ids, position_ids, cu_seqlens)
-        kernel = self.choose_kernel(embedded)
-        table = self.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel)
+        states = self.first_states(input_ids, position_ids, cu_seqlens, max_seqlen)
+        kernel = self.choose_kernel(states)
+        table: SequenceTable | ContextTable = self.sequence_table(
+            position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel
+        )
+        if self.placement.is_context_parallel:
+            table = context_table(table, self.placement.own_tokens(len(input_ids)))
         inner: list[Tensor] = []
         hooks = []
         if output_hidden_states:
-            inner.append(embedded)
+            assert self.placement.holds_whole_model
+            inner.append(states.squeeze(1))
             hooks = [
                 layer.register_forward_hook(lambda m, i, out: inner.append(out[0].squeeze(1)))
                 for layer in self.encoder.layers
             ]
         try:
-            hidden_states: Tensor = self.encoder(embedded.unsqueeze(1), table).squeeze(1)
+            hidden_states: Tensor = self.encoder(states, table)
         finally:
             for hook in hooks:
                 hook.remove()
+        if not self.post_process:
+            return PackedOutput(None, hidden_states, None)
+        hidden_states = self.last_states(hidden_states)
         if output_hidden_states:
             inner[-1] = hidden_states
         logits = None
@@ -236,14 +302,47 @@ class MegatronBioBertModel(MegatronModule):
             logits = self.logits(rows)
         return PackedOutput(logits, hidden_states, tuple(inner) if output_hidden_states else None)
 
+    def first_states(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+        """Give what this stage's first layer reads: the embedding of this rank's tokens, or what another stage sent.
+
+        Sequence statistics, such as token dropout's, are taken over the whole pack before it is cut.
+        """
+        if self.embedding is None:
+            states: Tensor = self.encoder.input_tensor
+            return states
+        if self.embedding.position_embeddings is not None and max_seqlen > self.embedding.max_positions:
+            raise ConfigError(
+                f"a sequence of {max_seqlen} tokens exceeds the {self.embedding.max_positions} learned positions."
+            )
+        states = self.embedding(input_ids, position_ids, cu_seqlens).unsqueeze(1)
+        if self.placement.is_context_parallel:
+            states = states[self.placement.own_tokens(len(input_ids))]
+        if self.config.sequence_parallel:
+            from megatron.core.tensor_parallel import scatter_to_sequence_parallel_region
+
+            states = scatter_to_sequence_parallel_region(states, group=self.placement.groups.tp)
+        return states
+
+    def last_states(self, hidden_states: Tensor) -> Tensor:
+        """Give the last layer's output for every token of this rank's run, [T, H]."""
+        if self.config.sequence_parallel:
+            from megatron.core.tensor_parallel import gather_from_sequence_parallel_region
+
+            # The head is the same on every tensor-parallel rank, and so are its gradients: they are cut, not summed.
+            hidden_states = gather_from_sequence_parallel_region(
+                hidden_states, tensor_parallel_output_grad=False, group=self.placement.groups.tp
+            )
+        return hidden_states.squeeze(1)
+
     def logits(self, hidden_states: Tensor) -> Tensor:
-        """Project [M, H] to the real vocabulary, [M, V]."""
-        weight = (
-            self.embedding.word_embeddings.weight if self.output_layer.weight is None else self.output_layer.weight
-        )
-        return F.linear(
-            self.lm_head(hidden_states), weight[: self.vocab_size], self.output_layer.bias[: self.vocab_size]
-        )
+        """Project [M, H] to the real vocabulary, [M, V]; tensor-parallel ranks to their share of the padded one."""
+        assert self.lm_head is not None
+        assert self.output_layer is not None
+        weight = self.output_layer.weight
+        if weight is None:
+            weight = self.shared_embedding_or_output_weight()
+        logits: Tensor = self.output_layer(self.lm_head(hidden_states), weight)
+        return logits
 
     def forward_padded(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, *, output_hidden_states: bool = False
@@ -336,19 +435,26 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
-def build_model(config: BioBertConfig, tokenizer: ModelTokenizer, *, seed: int | None = None) -> MegatronBioBertModel:
+def build_model(
+    config: BioBertConfig,
+    tokenizer: ModelTokenizer,
+    *,
+    seed: int | None = None,
+    placement: Placement | None = None,
+) -> MegatronBioBertModel:
     """Build the model that a configuration describes.
 
     Args:
         config: The architecture; its class knows the model's class.
         tokenizer: Vocabulary size and special ids.
         seed: Makes the random weights a function of it and leaves torch's global generator as it was.
+        placement: Which part of the model is here; the weights of a part are not meaningful before they are loaded.
 
     Returns:
         The model in float32 on the CPU.
     """
     if seed is None:
-        return config.model_class()(config, tokenizer)
+        return config.model_class()(config, tokenizer, placement)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return config.model_class()(config, tokenizer)
+        return config.model_class()(config, tokenizer, placement)

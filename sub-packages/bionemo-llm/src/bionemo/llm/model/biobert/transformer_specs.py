@@ -43,6 +43,7 @@ def get_biobert_spec(
     core_attention: type | ModuleSpec | None = None,
     *,
     post_norm_config: Any = None,
+    tensor_parallel: bool = False,
 ) -> ModuleSpec:
     """Build the spec of one transformer layer.
 
@@ -52,6 +53,7 @@ def get_biobert_spec(
         core_attention: Module of the core attention; default is the packed torch-native one.
         post_norm_config: Megatron's config, for a layer that normalises its two residual sums in place of what enters
             attention and feed-forward; None for the latter (pre-LN).
+        tensor_parallel: Build layers that tensor-parallel ranks share, with the same state-dict keys.
 
     Returns:
         The spec for ``megatron.core.transformer.transformer_block.TransformerBlock``.
@@ -71,6 +73,12 @@ def get_biobert_spec(
         query_norm = ESM2QueryScaling
     elif qk_layernorm or option.value.endswith(("with_qk_ln", "and_qk_ln_spec")):
         query_norm = key_norm = PlainLayerNorm
+    column_linear: Any = PlainLinear
+    row_linear: Any = PlainLinear
+    if tensor_parallel:
+        from bionemo.llm.model.parallel_layers import ColumnLinear, RowLinear
+
+        column_linear, row_linear = ColumnLinear, RowLinear
     input_norm: Any = PlainLayerNorm
     residual: Any = get_bias_dropout_add
     if post_norm_config is not None:
@@ -84,16 +92,16 @@ def get_biobert_spec(
                 module=SelfAttention,
                 params={"attn_mask_type": AttnMaskType.padding},
                 submodules=SelfAttentionSubmodules(
-                    linear_qkv=PlainLinear,
+                    linear_qkv=column_linear,
                     core_attention=core_attention or PackedCoreAttention,
-                    linear_proj=PlainLinear,
+                    linear_proj=row_linear,
                     q_layernorm=query_norm,
                     k_layernorm=key_norm,
                 ),
             ),
             self_attn_bda=residual,
             pre_mlp_layernorm=input_norm,
-            mlp=ModuleSpec(module=MLP, submodules=MLPSubmodules(linear_fc1=PlainLinear, linear_fc2=PlainLinear)),
+            mlp=ModuleSpec(module=MLP, submodules=MLPSubmodules(linear_fc1=column_linear, linear_fc2=row_linear)),
             mlp_bda=residual,
         ),
     )

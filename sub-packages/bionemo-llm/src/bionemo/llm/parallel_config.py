@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is spread over ranks: the sizes, and whether they fit a model and a machine."""
+
+from dataclasses import dataclass
+
+from bionemo.core.errors import ConfigError, ParallelismError
+
+
+RECOMPUTE = ("none", "selective", "full")
+"""What the backward pass computes again instead of keeping it: nothing, the core attention, or whole layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelConfig:
+    """Sizes of every way to spread a model; what is left of the ranks is data parallel.
+
+    Attributes:
+        tensor_model_parallel_size: Ranks that share each matrix.
+        pipeline_model_parallel_size: Stages of consecutive layers.
+        virtual_pipeline_model_parallel_size: Pieces of each stage, dealt to the stages in turn; None for one piece.
+        num_layers_in_first_pipeline_stage: Layers of the first stage; None shares them evenly.
+        context_parallel_size: Ranks that share the tokens of each pack.
+        sequence_parallel: Also share norms and dropouts among the tensor-parallel ranks.
+        use_distributed_optimizer: Each data-parallel rank keeps a share of the optimizer's state.
+        overlap_grad_reduce: Reduce gradients while the backward pass goes on.
+        overlap_param_gather: Gather parameters while the forward pass goes on (distributed optimizer).
+        grad_reduce_in_fp32: Sum gradients of all ranks in float32 also where they are bfloat16.
+        recompute: One of ``RECOMPUTE``.
+    """
+
+    tensor_model_parallel_size: int = 1
+    pipeline_model_parallel_size: int = 1
+    virtual_pipeline_model_parallel_size: int | None = None
+    num_layers_in_first_pipeline_stage: int | None = None
+    context_parallel_size: int = 1
+    sequence_parallel: bool = False
+    use_distributed_optimizer: bool = False
+    overlap_grad_reduce: bool = False
+    overlap_param_gather: bool = False
+    grad_reduce_in_fp32: bool = True
+    recompute: str = "none"
+
+    def __post_init__(self) -> None:
+        """Check what needs neither model nor machine.
+
+        Raises:
+            ConfigError: A size is below one, or a switch lacks what it builds on.
+        """
+        for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
+        for name in ("virtual_pipeline_model_parallel_size", "num_layers_in_first_pipeline_stage"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{flag(name)} {value}: must be at least 1.")
+            if value is not None and self.pipeline_model_parallel_size == 1:
+                raise ConfigError(f"{flag(name)} {value}: needs --pipeline-model-parallel-size of at least 2.")
+        if self.sequence_parallel and self.tensor_model_parallel_size == 1:
+            raise ConfigError("--sequence-parallel: needs --tensor-model-parallel-size of at least 2.")
+        if self.overlap_param_gather and not (self.use_distributed_optimizer and self.overlap_grad_reduce):
+            raise ConfigError("--overlap-param-gather: needs --use-distributed-optimizer and --overlap-grad-reduce.")
+        if self.recompute not in RECOMPUTE:
+            raise ConfigError(f"--recompute {self.recompute}: not one of {', '.join(RECOMPUTE)}.")
+
+    @property
+    def model_parallel_size(self) -> int:
+        """Ranks that hold one copy of the model and share its packs."""
+        return self.tensor_model_parallel_size * self.pipeline_model_parallel_size * self.context_parallel_size
+
+    @property
+    def is_model_parallel(self) -> bool:
+        """Whether one rank holds less than a whole model, or sees less than a whole pack."""
+        return self.model_parallel_size > 1
+
+    @property
+    def static_packs(self) -> bool:
+        """Whether packs must have their full size: stages exchange it, and ranks share its tokens evenly."""
+        return self.pipeline_model_parallel_size > 1 or self.context_parallel_size > 1 or self.sequence_parallel
+
+    def data_parallel_size(self, world_size: int) -> int:
+        """Ranks that see different packs.
+
+        Raises:
+            ParallelismError: The sizes do not divide the ranks.
+        """
+        if world_size % self.model_parallel_size:
+            raise ParallelismError(
+                f"{world_size} ranks cannot be split into copies of the model: one copy takes "
+                f"{self.tensor_model_parallel_size} (tensor) x {self.pipeline_model_parallel_size} (pipeline) x "
+                f"{self.context_parallel_size} (context) = {self.model_parallel_size} ranks. "
+                "Give --devices and --num-nodes whose product is a multiple of it."
+            )
+        return world_size // self.model_parallel_size
+
+    def check_model(
+        self, *, num_layers: int, num_attention_heads: int, ffn_hidden_size: int, pack_size: int, dropout: float = 0.0
+    ) -> None:
+        """Refuse sizes that the model or its packs cannot be cut into.
+
+        Args:
+            num_layers: Layers of the whole model.
+            num_attention_heads: Heads of a layer.
+            ffn_hidden_size: Channels of the feed-forward layer.
+            pack_size: Tokens of a pack with its tail.
+            dropout: The largest dropout rate in the model.
+
+        Raises:
+            ParallelismError: A size does not divide what it cuts; the message names the flag.
+        """
+        tensor = self.tensor_model_parallel_size
+        for size, what in ((num_attention_heads, "attention heads"), (ffn_hidden_size, "feed-forward channels")):
+            if size % tensor:
+                raise ParallelismError(f"--tensor-model-parallel-size {tensor} does not divide the {size} {what}.")
+        self._check_stages(num_layers)
+        shares = self.context_parallel_size * (tensor if self.sequence_parallel else 1)
+        if pack_size % shares:
+            flags = f"--context-parallel-size {self.context_parallel_size}"
+            if self.sequence_parallel:
+                flags += f" with --sequence-parallel over {tensor} ranks"
+            raise ParallelismError(
+                f"{flags} does not divide the {pack_size} tokens of a pack; see --tokens-per-batch."
+            )
+        if self.recompute != "none" and dropout > 0 and tensor > 1:
+            raise ParallelismError(
+                f"--recompute {self.recompute}: with --tensor-model-parallel-size {tensor} it needs a model without "
+                f"dropout, because ranks would draw other masks the second time; this one has {dropout}."
+            )
+
+    def _check_stages(self, num_layers: int) -> None:
+        stages, pieces = self.pipeline_model_parallel_size, self.virtual_pipeline_model_parallel_size or 1
+        first = self.num_layers_in_first_pipeline_stage
+        if first is None:
+            if num_layers % (stages * pieces):
+                many = f" x --virtual-pipeline-model-parallel-size {pieces}" if pieces > 1 else ""
+                raise ParallelismError(
+                    f"--pipeline-model-parallel-size {stages}{many} does not divide the {num_layers} layers. "
+                    "--decoder-first-pipeline-num-layers gives the first stage another number."
+                )
+            return
+        if pieces > 1:
+            raise ParallelismError(
+                "--decoder-first-pipeline-num-layers and --virtual-pipeline-model-parallel-size cannot be combined."
+            )
+        if first >= num_layers or (num_layers - first) % (stages - 1):
+            raise ParallelismError(
+                f"--decoder-first-pipeline-num-layers {first} leaves {num_layers - first} of {num_layers} layers, "
+                f"which the other {stages - 1} stages cannot share evenly."
+            )
+
+
+def flag(name: str) -> str:
+    """Spell a field as its flag."""
+    spelled = {"num_layers_in_first_pipeline_stage": "decoder-first-pipeline-num-layers"}.get(name, name)
+    return "--" + spelled.replace("_", "-")
