@@ -6,6 +6,7 @@ Letters: T tokens of a pack, M rows that get logits, B sequences, S padded lengt
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 import torch
@@ -165,6 +166,10 @@ class MegatronBioBertModel(MegatronModule):
             pg_collection=placement.groups,
             vp_stage=placement.vp_stage,
         )
+        for block in self.encoder.layers:
+            # Megatron switches gradients on for its compiled residual sum; a post-LN sum has parameters, and under
+            # torch.no_grad() would keep the inputs of every norm.
+            block.bias_dropout_add_exec_handler = nullcontext
         self.lm_head: LanguageModelHead | None = None
         self.output_layer: nn.Module | None = None
         if self.post_process:

@@ -35,6 +35,7 @@ def test_equal_to_the_same_entry_of_all_hidden_states(placement: str) -> None:
         for num_blocks in range(4):
             found = hidden_states_at(model, batch, num_blocks)
             torch.testing.assert_close(found, expected[num_blocks], rtol=0, atol=0)
+            assert not found.requires_grad
         batch["max_seqlen"] = 9
         with pytest.raises(ConfigError, match="a sequence of 9 tokens exceeds the 8 learned positions"):
             hidden_states_at(model, batch, 1)
