@@ -106,13 +106,16 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 @functools.lru_cache(maxsize=32)
 def config_fields(config_class: type) -> tuple[ConfigField, ...]:
-    """Describe the fields of a config dataclass, in their order.
+    """Describe the fields of a config dataclass, in their order; those it inherits come after its own.
 
     Raises:
         TypeError: A field's type is none of those that a config may have.
     """
     hints = typing.get_type_hints(config_class)
-    return tuple(_describe(field, hints[field.name]) for field in dataclasses.fields(config_class) if field.init)
+    bases = [base for base in config_class.__mro__[1:] if dataclasses.is_dataclass(base)]
+    inherited = {field.name for base in bases for field in dataclasses.fields(base)}
+    fields = sorted(dataclasses.fields(config_class), key=lambda field: field.name in inherited)
+    return tuple(_describe(field, hints[field.name]) for field in fields if field.init)
 
 
 def _describe(field: "dataclasses.Field[Any]", hint: Any) -> ConfigField:

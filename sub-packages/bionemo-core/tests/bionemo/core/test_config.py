@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from bionemo.core.config import explicit_fields, from_mapping, option, parse, to_yaml
+from bionemo.core.config_fields import config_fields
 from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import BionemoError, ConfigError, MissingFileError
 
@@ -223,6 +224,20 @@ def test_help_shows_units_defaults_and_both_sides_of_a_switch(capsys):
     assert "--data-path PATH FASTA file. (required)" in text
     assert "speed: --precision {auto,bf16-mixed,16,32} Arithmetic. (default: auto)" in text
     assert "The rest is not shown" not in text
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialConfig(TrainConfig):
+    """Train a special model."""
+
+    special: int = option(1, help="Its own setting.")
+    lr: float = option(1e-3, help="Peak learning rate.")
+
+
+def test_own_settings_stand_before_inherited_ones():
+    names = [field.name for field in config_fields(SpecialConfig)]
+    assert names == ["special", *(field.name for field in config_fields(TrainConfig))]
+    assert parse(SpecialConfig, BASE).lr == 1e-3
 
 
 def test_parser_knows_every_flag():

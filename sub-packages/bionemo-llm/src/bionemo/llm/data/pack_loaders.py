@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a packed data set to a loader whose samples are the packs of the global plan."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from bionemo.core.data.size_aware_batching import PlanPosition, TokenBudgetBatchSampler
+from bionemo.core.errors import ConfigError
+from bionemo.llm.data.packed_dataset import PackedDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackLoading:
+    """How packs are made and shared among ranks.
+
+    Attributes:
+        tokens_per_batch: Token budget of a pack; None for packs of a number of sequences.
+        sequences_per_batch: That number.
+        seed: Seed of the order.
+        rank: Own place among the data-parallel ranks.
+        world_size: Data-parallel ranks.
+        pin_memory: Whether batches lie in memory that a GPU copies from without waiting.
+
+    Raises:
+        ConfigError: Neither size is given.
+    """
+
+    tokens_per_batch: int | None
+    sequences_per_batch: int | None = None
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    pin_memory: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that packs have a size."""
+        if self.tokens_per_batch is None and self.sequences_per_batch is None:
+            raise ConfigError("a pack needs a size: give tokens_per_batch or sequences_per_batch.")
+
+
+def build_pack_sampler(
+    dataset: PackedDataset, loading: PackLoading, *, position: PlanPosition, epochs: int | None
+) -> TokenBudgetBatchSampler:
+    """Plan the packs of a data set: endless and shuffled without `epochs`, else so many passes in order."""
+    lengths: Any = dataset.token_lengths
+    budget = loading.tokens_per_batch
+    if budget is None:  # every sequence counts one, a pack is a fixed number of them
+        lengths, budget = sequence_counts, loading.sequences_per_batch
+    return TokenBudgetBatchSampler(
+        lengths,
+        budget,
+        num_samples=len(dataset),
+        seed=loading.seed,
+        shuffle=epochs is None,
+        num_epochs=epochs,
+        rank=loading.rank,
+        world_size=loading.world_size,
+        position=position,
+    )
+
+
+def build_pack_loader(
+    dataset: PackedDataset,
+    loading: PackLoading,
+    *,
+    position: PlanPosition = PlanPosition(0, 0),  # noqa: B008 an immutable pair of numbers
+    epochs: int | None = None,
+    num_workers: int = 0,
+) -> DataLoader[Any]:
+    """Build the loader of a data set.
+
+    Args:
+        dataset: Gives a batch for each pack.
+        loading: How packs are made.
+        position: Where in the plan to begin.
+        epochs: Passes over the data in order, or None for an endless shuffled plan.
+        num_workers: Processes that prepare batches.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=build_pack_sampler(dataset, loading, position=position, epochs=epochs),
+        num_workers=num_workers,
+        collate_fn=as_is,
+        pin_memory=loading.pin_memory,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def sequence_counts(epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count every sequence as one."""
+    return np.ones(len(idxs), dtype=np.int64)
+
+
+def as_is(batch: Any) -> Any:
+    """Leave a batch as the data set made it."""
+    return batch

@@ -1,0 +1,344 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pretraining of a masked-token model from one resolved configuration: data, model and engine, top to bottom.
+
+A model family brings a `PretrainTask`; everything else is the same for all of them.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import lightning.pytorch as pl
+import torch
+
+from bionemo.core.config import to_yaml
+from bionemo.core.errors import ConfigError
+from bionemo.core.files import write_text
+from bionemo.core.ranks import process_rank
+from bionemo.llm.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
+from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
+from bionemo.llm.data.packed_dataset import PackedDataset
+from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
+from bionemo.llm.metrics_csv import MetricsCsv
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
+from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.pretrain_config import PretrainConfig
+from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
+from bionemo.llm.training_state import TrainingState, check_agreement, read_training_state, write_training_state
+from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
+
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+PretrainConfigT = TypeVar("PretrainConfigT", bound=PretrainConfig)
+
+GPU_TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 32_768, 4_096
+MICRO_BATCH_SIZE = 64
+"""Sequences of a micro-batch without packing."""
+
+
+class Datasets(NamedTuple):
+    """The sequences of a run: packed training and validation data; the last with every selected token masked."""
+
+    train: PackedDataset
+    valid: PackedDataset
+    valid_masked: PackedDataset
+    unigram_loss: float
+    """Nats a validation token under the training frequencies: what can be predicted without a model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainTask:
+    """What a model family brings to a run.
+
+    Attributes:
+        name: Of the model, for the log.
+        model_config: Architecture that the flags describe.
+        vocabulary: Its size and special ids.
+        layout: How checkpoints are named and which files go with them.
+        optimizer: Its constants and its schedule.
+        build_datasets: Opens the data of a run.
+        agreement: Fields of the configuration that a continued run must share.
+        start_from: Checkpoint that gives a new run its architecture and weights, or None.
+    """
+
+    name: str
+    model_config: BioBertConfig
+    vocabulary: ModelTokenizer
+    layout: HuggingFaceLayout[Any]
+    optimizer: OptimizerConfig
+    build_datasets: Callable[[RunDirectory], Datasets]
+    agreement: tuple[str, ...]
+    start_from: Path | None = None
+
+
+def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
+    """Train, and leave a run directory.
+
+    Args:
+        config: Resolved settings of the command.
+        task: What the model family brings.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+    """
+    run = RunDirectory(config.result_dir / config.experiment_name)
+    if process_rank() == 0:
+        run.prepare(resume=config.resume_if_exists)
+    with log_file(run.log_path):
+        datasets = task.build_datasets(run)
+        checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
+        resume = None if checkpoint is None else read_training_state(checkpoint)
+        agreement = run_agreement(config, task, datasets)
+        if resume is not None:
+            assert checkpoint is not None
+            check_agreement(resume, agreement, checkpoint)
+        module = build_module(config, task, checkpoint, resume)
+        if process_rank() == 0:
+            write_text(run.config_path, to_yaml(config))
+        trainer = build_run_trainer(config, task, run, module, agreement, resume, datasets.unigram_loss)
+        log_start(config, task, datasets, module, resume)
+        loading = PackLoading(
+            tokens_per_batch=config.tokens_per_batch,
+            sequences_per_batch=config.micro_batch_size,
+            seed=config.seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            pin_memory=config.accelerator == "gpu",
+        )
+        position = module.progress.position
+        train_loader = build_pack_loader(
+            datasets.train, loading, position=position, num_workers=config.num_dataset_workers
+        )
+        valid_loaders = [
+            build_pack_loader(data, loading, epochs=1) for data in (datasets.valid, datasets.valid_masked)
+        ]
+        trainer.fit(module, train_loader, valid_loaders)
+    return run.path
+
+
+def required(value: T | None) -> T:
+    """Give a setting that was checked or filled in before."""
+    assert value is not None
+    return value
+
+
+def resolve(config: PretrainConfigT) -> PretrainConfigT:
+    """Fill in what depends on the machine or on other settings, so that config.yaml says what was run.
+
+    Raises:
+        ConfigError: Settings do not fit together or this machine.
+    """
+    accelerator = resolve_accelerator(config.accelerator)
+    if config.compile and accelerator != "gpu":
+        raise ConfigError("--compile: layers are compiled for a GPU only. Leave it out on a CPU.")
+    limit = config.sample_limit
+    budget = config.tokens_per_batch
+    if budget is None:
+        default = GPU_TOKENS_PER_BATCH if accelerator == "gpu" else CPU_TOKENS_PER_BATCH
+        if config.micro_batch_size is not None or not config.pack:
+            default = (config.micro_batch_size or MICRO_BATCH_SIZE) * limit.max_tokens
+        budget = max(default, limit.max_tokens)
+    if budget < limit.max_tokens:
+        raise ConfigError(f"--tokens-per-batch {budget} is below {limit.flag} {limit.max_tokens}: raise or lower one.")
+    interval = min(config.val_check_interval, config.num_steps)
+    return replace(
+        config,
+        accelerator=accelerator,
+        engine="lightning",
+        tokens_per_batch=budget if config.pack else None,
+        micro_batch_size=None if config.pack else budget // limit.max_tokens,
+        val_check_interval=interval,
+        save_interval=config.save_interval or interval,
+        log_every_n_steps=config.log_every_n_steps or max(1, min(50, config.num_steps // 100)),
+    )
+
+
+def max_tokens_of_a_batch(config: PretrainConfig) -> int:
+    """Budget of a pack, or without packing the tokens that the longest sequences of a micro-batch have."""
+    return config.tokens_per_batch or required(config.micro_batch_size) * config.sample_limit.max_tokens
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Append the log of the first rank to a file."""
+    if process_rank() != 0:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("bionemo")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def build_module(
+    config: PretrainConfig, task: PretrainTask, checkpoint: Path | None, resume: TrainingState | None
+) -> BionemoLightningModule:
+    """Build the model, with random weights or those of the checkpoint that the run starts from or goes on with."""
+    source = checkpoint or task.start_from
+    wanted = task.model_config
+    if source is None:
+        model = build_model(wanted, task.vocabulary, seed=config.seed)
+    else:
+        loaded = load_checkpoint(source, task.layout)
+        stored = replace(loaded.config, biobert_spec_option=wanted.biobert_spec_option)
+        if checkpoint is not None and stored != wanted:
+            raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
+        model = build_model(loaded.config, task.vocabulary, seed=config.seed)
+        load_state(model, loaded.state, source)
+    if config.compile:
+        model.static_shapes = True
+        for layer in model.encoder.layers:
+            layer.compile()
+    return BionemoLightningModule(
+        model.bert_config,
+        packed_forward_step,
+        optimizer=task.optimizer,
+        loss_function=packed_loss,
+        module=model,
+        resume=resume,
+    )
+
+
+def run_agreement(config: PretrainConfig, task: PretrainTask, datasets: Datasets) -> dict[str, Any]:
+    """Settings that make a run this run: a continued one must share them."""
+    shared = (
+        "seed tokens_per_batch micro_batch_size mask_prob mask_token_prob random_token_prob lr weight_decay "
+        "accumulate_grad_batches"
+    ).split()
+    agreement = {name: getattr(config, name) for name in (*shared, *task.agreement)}
+    return {**agreement, "num_sequences": len(datasets.train), "unigram_loss": datasets.unigram_loss}
+
+
+def build_run_trainer(
+    config: PretrainConfig,
+    task: PretrainTask,
+    run: RunDirectory,
+    module: BionemoLightningModule,
+    agreement: dict[str, Any],
+    resume: TrainingState | None,
+    unigram_loss: float,
+) -> pl.Trainer:
+    """Build the trainer with everything that a run writes."""
+    csv = None
+    if process_rank() == 0:
+        csv = MetricsCsv.resume_from(run.metrics_path, module.progress.step)
+    metrics = MetricsWriter(run, csv, required(config.log_every_n_steps), reference_line=unigram_loss)
+    callbacks: list[pl.Callback] = [metrics]
+    if not config.disable_checkpointing:
+
+        def write(path: Path, latest: dict[str, float]) -> None:
+            save_run_checkpoint(path, module, task.layout, agreement, latest)
+
+        callbacks.append(
+            CheckpointWriter(
+                run,
+                write,
+                metrics,
+                save_interval=required(config.save_interval),
+                val_check_interval=config.val_check_interval,
+                save_top_k=config.save_top_k,
+                save_best=config.save_best_checkpoint,
+                save_last=config.save_last_checkpoint,
+                monitor=config.metric_to_monitor_for_checkpoints,
+            )
+        )
+    callbacks.append(ProgressBar(metrics))
+    trainer = build_trainer(
+        accelerator=config.accelerator,
+        precision=resolve_precision(config.precision, config.accelerator),
+        devices=config.num_gpus,
+        num_nodes=config.num_nodes,
+        max_steps=min(config.num_steps, config.early_stop_on_step or config.num_steps),
+        val_check_interval=config.val_check_interval,
+        limit_val_batches=config.limit_val_batches,
+        accumulate_grad_batches=config.accumulate_grad_batches,
+        gradient_clip=module.optimizer_config.gradient_clip,
+        callbacks=callbacks,
+        loggers=build_loggers(config),
+    )
+    if resume is not None:
+        continue_from(trainer, module.progress.step, config.accumulate_grad_batches)
+    return trainer
+
+
+def build_loggers(config: PretrainConfig) -> list[Any]:
+    """Build the loggers that the flags ask for, beside metrics.csv."""
+    names = "entity project group id job_type tags offline anonymous log_model".split()
+    wandb = {name: getattr(config, f"wandb_{name}") for name in names}
+    if config.wandb_project is None and any(wandb.values()):
+        raise ConfigError("--wandb-project is required beside the other --wandb flags.")
+    if not config.create_tensorboard_logger and config.wandb_project is None:
+        return []
+    return setup_nemo_lightning_logger(
+        config.experiment_name,
+        config.result_dir,
+        initialize_tensorboard_logger=config.create_tensorboard_logger,
+        wandb_config=WandbConfig(**wandb) if config.wandb_project else None,
+    ).loggers
+
+
+def save_run_checkpoint(
+    path: Path,
+    module: BionemoLightningModule,
+    layout: HuggingFaceLayout[Any],
+    agreement: dict[str, Any],
+    metrics: dict[str, float],
+) -> None:
+    """Write the checkpoint of the current step: the model for everybody, the training state for a resume."""
+    model = module.module
+    assert isinstance(model, MegatronBioBertModel)
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    schedule = module.lr_schedulers()
+
+    def write_more(directory: Path) -> None:
+        write_training_state(directory, model, optimizer, schedule, module.progress, agreement, metrics=metrics)
+
+    save_checkpoint(path, model.bert_config, model.state_dict(), layout, write_more=write_more)
+
+
+def log_start(
+    config: PretrainConfig,
+    task: PretrainTask,
+    datasets: Datasets,
+    module: BionemoLightningModule,
+    resume: TrainingState | None,
+) -> None:
+    """Say once what is run on what."""
+    shape = module.config
+    logger.info(
+        "%s with %d layers of %d channels on %s; %d training and %d validation sequences; torch %s, seed %d",
+        task.name,
+        shape.num_layers,
+        shape.hidden_size,
+        config.accelerator,
+        len(datasets.train),
+        len(datasets.valid),
+        torch.__version__,
+        config.seed,
+    )
+    logger.info("validation tokens under the training frequencies: %.4f nats", datasets.unigram_loss)
+    if resume is not None:
+        logger.info("continuing after step %d", module.progress.step)
+        if resume.num_threads != torch.get_num_threads():
+            logger.warning(
+                "the run had %d threads, this one has %d: on a CPU the last bits may differ",
+                resume.num_threads,
+                torch.get_num_threads(),
+            )

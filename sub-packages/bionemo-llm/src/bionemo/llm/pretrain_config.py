@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that every pretraining command shares; a model's command adds its data and its architecture."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from bionemo.core.config import explicit_fields, option
+from bionemo.core.errors import ConfigError
+
+
+DATA, MODEL, BATCHES, TRAINING = "data", "model", "batches", "training"
+CHECKPOINTS, HARDWARE, OUTPUT, WANDB = "checkpoints", "hardware", "output", "Weights & Biases"
+
+SHAPE_FIELDS = ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size")
+
+
+class SampleLimit(NamedTuple):
+    """The setting that bounds a sample's length, and its value in tokens."""
+
+    flag: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pretrain a masked-token model."""
+
+    at_least_one: ClassVar[tuple[str, ...]] = (
+        *"num_steps accumulate_grad_batches val_check_interval num_gpus num_nodes tokens_per_batch".split(),
+        *"micro_batch_size save_interval log_every_n_steps early_stop_on_step".split(),
+    )
+    """Fields that must not be below 1 where they are given; subclasses add theirs."""
+    not_negative: ClassVar[tuple[str, ...]] = ("seed", "num_dataset_workers", "save_top_k", "weight_decay")
+
+    pack: bool = option(
+        True, group=BATCHES, help="Fill each batch with whole sequences up to a token budget, without padding."
+    )
+    tokens_per_batch: int | None = option(
+        None,
+        group=BATCHES,
+        help="Tokens of one pack on one rank: 32,768 on a GPU, 4,096 on a CPU, at least the longest sequence.",
+    )
+    micro_batch_size: int | None = option(
+        None,
+        group=BATCHES,
+        help="Sequences of a micro-batch (64 with --no-pack); with packing, times the longest length in tokens.",
+    )
+    num_dataset_workers: int = option(1, group=BATCHES, help="Processes that prepare batches.")
+    mask_prob: float = option(0.15, group=BATCHES, help="Share of the tokens selected for the loss.")
+    mask_token_prob: float = option(0.8, group=BATCHES, help="Share of the selected that becomes the mask token.")
+    random_token_prob: float = option(0.1, group=BATCHES, help="Share of the selected that becomes a random token.")
+
+    num_steps: int = option(500_000, group=TRAINING, aliases=("--max-steps",), help="Optimizer steps.")
+    early_stop_on_step: int | None = option(None, group=TRAINING, help="End here; the schedule is unchanged.")
+    lr: float = option(4e-4, group=TRAINING, help="Peak learning rate.")
+    weight_decay: float = option(0.01, group=TRAINING, help="Decoupled weight decay of matrices.")
+    accumulate_grad_batches: int = option(1, group=TRAINING, help="Micro-batches of one optimizer step.")
+    val_check_interval: int = option(10_000, group=TRAINING, help="Steps between validations, at most --num-steps.")
+    limit_val_batches: int | float | None = option(
+        2, group=TRAINING, help="Validation batches: a number, a share such as 0.5 or 1.0, or None for all."
+    )
+    log_every_n_steps: int | None = option(
+        None, group=TRAINING, help="Steps between rows of metrics.csv; 1 % of them, at most 50."
+    )
+    seed: int = option(42, group=TRAINING, help="Seed of weights, order, crops and masks.")
+
+    resume_if_exists: bool = option(
+        False, group=CHECKPOINTS, help="Go on from the run's last checkpoint, bit for bit."
+    )
+    restore_from_checkpoint_path: Path | None = option(
+        None, group=CHECKPOINTS, help="New run with architecture and weights of this checkpoint."
+    )
+    save_interval: int | None = option(
+        None, group=CHECKPOINTS, help="Steps between checkpoints; default: --val-check-interval."
+    )
+    save_top_k: int = option(2, group=CHECKPOINTS, help="Best checkpoints that are kept.")
+    save_best_checkpoint: bool = option(True, group=CHECKPOINTS, help="Keep the best checkpoints.")
+    save_last_checkpoint: bool = option(True, group=CHECKPOINTS, help="Save when the run ends.")
+    metric_to_monitor_for_checkpoints: Literal["val_loss", "val_loss_masked", "train_loss"] = option(
+        "val_loss", group=CHECKPOINTS, help="What best means; smaller is better."
+    )
+    disable_checkpointing: bool = option(False, group=CHECKPOINTS, help="Save nothing.")
+
+    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=HARDWARE, help="Where to train.")
+    num_gpus: int = option(1, group=HARDWARE, aliases=("--devices",), help="GPUs, or processes on a CPU, of a node.")
+    num_nodes: int = option(1, group=HARDWARE, help="Nodes.")
+    precision: Literal[
+        "auto", "fp16", "bf16", "fp32", "bf16-mixed", "fp32-mixed", "16-mixed", "fp16-mixed", "16", "32"
+    ] = option("auto", group=HARDWARE, help="bf16-mixed on a GPU and fp32 on a CPU, unless given.")
+    compile: bool = option(False, group=HARDWARE, help="Compile each layer (GPU only).")
+    engine: Literal["auto", "lightning"] = option("auto", group=HARDWARE, help="Training engine.")
+
+    result_dir: Path = option(Path("results"), group=OUTPUT, help="Runs are folders in here.")
+    experiment_name: str = option("run", group=OUTPUT, help="Folder of this run.")
+    create_tensorboard_logger: bool = option(False, group=OUTPUT, help="Also write TensorBoard events.")
+
+    wandb_entity: str | None = option(None, group=WANDB, help="Team or user.")
+    wandb_project: str | None = option(None, group=WANDB, help="Project; without it nothing is sent.")
+    wandb_group: str | None = option(None, group=WANDB, help="Group of runs.")
+    wandb_id: str | None = option(None, group=WANDB, help="Id of a run to continue.")
+    wandb_job_type: str | None = option(None, group=WANDB, help="Kind of run.")
+    wandb_tags: tuple[str, ...] = option((), group=WANDB, help="Tags.")
+    wandb_offline: bool = option(False, group=WANDB, help="Keep the log on this machine.")
+    wandb_anonymous: bool = option(False, group=WANDB, help="Log without an account.")
+    wandb_log_model: bool = option(False, group=WANDB, help="Upload checkpoints too.")
+
+    def __post_init__(self) -> None:
+        """Check each value by itself.
+
+        Raises:
+            ConfigError: A number is out of range; the message names the flag.
+        """
+        for name in self.at_least_one:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{flag(name)} {value}: must be at least 1.")
+        for name in self.not_negative:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{flag(name)} {getattr(self, name)}: must not be negative.")
+        if self.lr <= 0:
+            raise ConfigError(f"--lr {self.lr}: must be above 0.")
+        if not self.experiment_name or "/" in self.experiment_name:
+            raise ConfigError(f"--experiment-name {self.experiment_name!r}: must be one folder name.")
+
+    @property
+    @abstractmethod
+    def sample_limit(self) -> SampleLimit:
+        """What bounds a sample's length: a pack must hold the longest one."""
+
+
+SHARED_CONTRADICTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("tokens_per_batch", ("micro_batch_size",)),
+    ("disable_checkpointing", ("save_interval", "resume_if_exists")),
+)
+
+
+def flag(name: str) -> str:
+    """Spell a field as its flag."""
+    return "--" + name.replace("_", "-")
+
+
+def check_contradictions(config: PretrainConfig, more: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    """Refuse flags that contradict each other.
+
+    Args:
+        config: As parsed; only what the user gave counts.
+        more: Fields that exclude others, beside those that every command shares.
+
+    Raises:
+        ConfigError: The message names both flags.
+    """
+    given = {name for name in explicit_fields(config) if getattr(config, name)}
+    for one, others in (*SHARED_CONTRADICTIONS, *more):
+        for other in others:
+            if one in given and other in given:
+                raise ConfigError(f"{flag(one)} and {flag(other)} contradict each other; give one of them.")
+    if not config.pack and config.tokens_per_batch is not None:
+        raise ConfigError("--tokens-per-batch is the size of a pack; with --no-pack give --micro-batch-size.")

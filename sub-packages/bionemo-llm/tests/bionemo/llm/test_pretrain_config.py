@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every pretraining command refuses, and how it fills in its settings."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from bionemo.core.config import option, parse
+from bionemo.core.errors import ConfigError
+from bionemo.llm.pretrain import max_tokens_of_a_batch, resolve
+from bionemo.llm.pretrain_config import PretrainConfig, SampleLimit, check_contradictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig(PretrainConfig):
+    """Pretrain a toy."""
+
+    at_least_one: ClassVar[tuple[str, ...]] = (*PretrainConfig.at_least_one, "width")
+
+    width: int = option(4, help="Channels.")
+
+    @property
+    def sample_limit(self) -> SampleLimit:
+        return SampleLimit("--width", self.width)
+
+
+def parse_and_resolve(flags: list[str]) -> ToyConfig:
+    config = parse(ToyConfig, ["--accelerator=cpu", *flags])
+    check_contradictions(config, [("width", ("lr",))])
+    return resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--width=0"], "--width 0: must be at least 1"),
+        (["--accumulate-grad-batches=0"], "--accumulate-grad-batches 0: must be at least 1"),
+        (["--seed=-1"], "--seed -1: must not be negative"),
+        (["--lr=0"], "--lr 0.0: must be above 0"),
+        (["--experiment-name=a/b"], "--experiment-name 'a/b': must be one folder name"),
+        (["--tokens-per-batch=9", "--micro-batch-size=2"], "--tokens-per-batch and --micro-batch-size contradict"),
+        (["--width=2", "--lr=1"], "--width and --lr contradict"),
+        (["--disable-checkpointing", "--save-interval=3"], "--disable-checkpointing and --save-interval contradict"),
+        (["--no-pack", "--tokens-per-batch=9"], "with --no-pack give --micro-batch-size"),
+        (["--tokens-per-batch=3"], "--tokens-per-batch 3 is below --width 4"),
+    ],
+)
+def test_refused(flags: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_and_resolve(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "tokens_per_batch", "micro_batch_size", "max_tokens"),
+    [
+        ([], 4096, None, 4096),
+        (["--width=5000"], 5000, None, 5000),
+        (["--micro-batch-size=3"], 12, None, 12),
+        (["--no-pack"], None, 64, 256),
+        (["--no-pack", "--micro-batch-size=3"], None, 3, 12),
+    ],
+)
+def test_size_of_a_batch(flags, tokens_per_batch, micro_batch_size, max_tokens) -> None:
+    config = parse_and_resolve(flags)
+    assert (config.tokens_per_batch, config.micro_batch_size) == (tokens_per_batch, micro_batch_size)
+    assert max_tokens_of_a_batch(config) == max_tokens
+
+
+def test_intervals_follow_the_number_of_steps() -> None:
+    config = parse_and_resolve(["--num-steps=500"])
+    assert (config.val_check_interval, config.save_interval, config.log_every_n_steps) == (500, 500, 5)
