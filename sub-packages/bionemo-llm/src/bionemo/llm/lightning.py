@@ -18,8 +18,7 @@ from bionemo.llm.batch_collation import batch_collator, get_dtype_device, some_f
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.model.loss import masked_token_loss
-from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold
-from bionemo.llm.optimizer import OptimizerConfig, build_optimizer
+from bionemo.llm.optimizer import OptimizerConfig, build_optimizer, build_schedule
 from bionemo.llm.training_state import Progress, TrainingState, restore_optimizer
 
 
@@ -140,13 +139,7 @@ class BionemoLightningModule(pl.LightningModule):
         settings = self.optimizer_config
         # With float16's loss scaling a fused step would unscale by itself, after the clipping: too late.
         optimizer = build_optimizer(self.module, settings, fused=not self.trainer.precision.startswith("16"))
-        schedule = WarmupAnnealDecayHold(
-            optimizer,
-            warmup_steps=settings.warmup_steps,
-            max_steps=settings.max_steps,
-            max_lr=settings.lr,
-            min_lr=settings.min_lr,
-        )
+        schedule = build_schedule(optimizer, settings)
         if self._resume is not None:
             restore_optimizer(self._resume, self.module, optimizer, schedule)
             self._resume = None

@@ -1,11 +1,18 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The optimizer of a run: AdamW without decay on biases and norms."""
+"""The optimizer of a run, AdamW without decay on biases and norms, and its learning-rate schedule."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from bionemo.core.errors import ConfigError
+from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold, WarmupCosineHold
+
+
+SCHEDULES = ("linear", "cosine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +22,10 @@ class OptimizerConfig:
     Attributes:
         lr: Peak learning rate.
         warmup_steps: Optimizer steps until the peak.
-        max_steps: Step at which the schedule would reach zero; it is held at a tenth of the peak.
+        schedule: "linear" decays towards zero at ``max_steps`` and is held at a tenth of the peak; "cosine" decays to
+            a hundredth of the peak and is held there for the last ``hold_steps`` of ``max_steps``.
+        max_steps: Optimizer steps of the whole schedule.
+        hold_steps: Of the cosine schedule alone.
         weight_decay: Decoupled decay of matrices.
         beta1, beta2, eps: Adam's constants.
         gradient_clip: Largest 2-norm of all gradients together.
@@ -23,17 +33,28 @@ class OptimizerConfig:
 
     lr: float = 4e-4
     warmup_steps: int = 2000
+    schedule: str = "linear"
     max_steps: int = 500_000
+    hold_steps: int = 0
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.98
     eps: float = 1e-8
     gradient_clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check the name of the schedule.
+
+        Raises:
+            ConfigError: There is no such schedule.
+        """
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"schedule {self.schedule}: not one of {', '.join(SCHEDULES)}.")
+
     @property
     def min_lr(self) -> float:
-        """Rate of the first warm-up step."""
-        return self.lr / 10
+        """Rate of the first warm-up step (linear), or the floor (cosine)."""
+        return self.lr / (100 if self.schedule == "cosine" else 10)
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -59,3 +80,16 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused, foreach=False
     )
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, config: OptimizerConfig) -> LRScheduler:
+    """Build the schedule of an optimizer's learning rate, at its first step."""
+    shared = {
+        "warmup_steps": config.warmup_steps,
+        "max_steps": config.max_steps,
+        "max_lr": config.lr,
+        "min_lr": config.min_lr,
+    }
+    if config.schedule == "cosine":
+        return WarmupCosineHold(optimizer, hold_steps=config.hold_steps, **shared)
+    return WarmupAnnealDecayHold(optimizer, **shared)

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The learning-rate schedule of ESM-2 pretraining: linear warm-up, linear decay, then a constant floor."""
+"""Learning-rate schedules of pretraining: a linear warm-up, a linear or cosine decay, then a constant floor."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from torch.optim.lr_scheduler import LRScheduler
@@ -98,6 +99,84 @@ class WarmupAnnealDecayHold(LRScheduler):
             max_lr=self.max_lr,
             min_lr=self.min_lr,
             anneal_percentage=self.anneal_percentage,
+        )
+        return [lr for _ in self.optimizer.param_groups]
+
+
+def cosine_lr_at_step(
+    step: int, *, warmup_steps: int, max_steps: int, hold_steps: int, max_lr: float, min_lr: float
+) -> float:
+    """Learning rate of one optimizer step: linear warm-up, half a cosine, a floor for the last steps.
+
+    Args:
+        step: Optimizer steps done so far, so 0 for the first one.
+        warmup_steps: Steps before the peak; the first already has a rate above 0.
+        max_steps: Steps of the whole schedule; a longer run keeps the floor.
+        hold_steps: How many of them, the last ones, have the floor.
+        max_lr: Peak rate, reached at ``warmup_steps``.
+        min_lr: Floor.
+
+    Returns:
+        The rate, a plain float.
+
+    Source: NeMo's cosine schedule as BioNeMo's Geneformer recipes set it.
+    """
+    if step < warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    decay_steps = max(max_steps - hold_steps - warmup_steps, 1)
+    share = min((step - warmup_steps) / decay_steps, 1.0)
+    return min_lr + (max_lr - min_lr) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+class WarmupCosineHold(LRScheduler):
+    """Gives every parameter group of an optimizer the rate of ``cosine_lr_at_step``, moved on by ``step()``."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        warmup_steps: int,
+        max_steps: int,
+        hold_steps: int,
+        max_lr: float,
+        min_lr: float,
+        last_epoch: int = -1,
+    ) -> None:
+        """Check the settings and set the rate of the first step.
+
+        Args:
+            optimizer: Its groups' ``lr`` are overwritten.
+            warmup_steps: As in ``cosine_lr_at_step``.
+            max_steps: As in ``cosine_lr_at_step``.
+            hold_steps: As in ``cosine_lr_at_step``.
+            max_lr: As in ``cosine_lr_at_step``.
+            min_lr: As in ``cosine_lr_at_step``.
+            last_epoch: Index of the last step done; -1 starts a new run.
+
+        Raises:
+            ConfigError: A setting is out of range.
+        """
+        _check_settings(warmup_steps, max_steps, max_lr, min_lr, 0.0)
+        if hold_steps < 0 or warmup_steps + hold_steps > max_steps:
+            raise ConfigError(
+                f"warmup_steps {warmup_steps} and hold_steps {hold_steps} do not fit in max_steps {max_steps}."
+            )
+        self.warmup_steps = warmup_steps
+        self.max_steps = max_steps
+        self.hold_steps = hold_steps
+        self.max_lr = max_lr
+        self.min_lr = min_lr
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of the current step, once per parameter group."""
+        lr = cosine_lr_at_step(
+            self.last_epoch,
+            warmup_steps=self.warmup_steps,
+            max_steps=self.max_steps,
+            hold_steps=self.hold_steps,
+            max_lr=self.max_lr,
+            min_lr=self.min_lr,
         )
         return [lr for _ in self.optimizer.param_groups]
 

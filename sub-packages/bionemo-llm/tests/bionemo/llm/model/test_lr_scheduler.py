@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold, lr_at_step
+from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold, WarmupCosineHold, cosine_lr_at_step, lr_at_step
+from bionemo.llm.optimizer import OptimizerConfig, build_schedule
 
 
 PUBLISHED = {"warmup_steps": 2_000, "max_steps": 500_000, "max_lr": 4e-4, "min_lr": 4e-5}
@@ -96,3 +97,54 @@ def test_resumes_exactly_from_json_state():
 def test_impossible_settings_name_the_field(change, message):
     with pytest.raises(ConfigError, match=message):
         WarmupAnnealDecayHold(_optimizer(), **{**SHORT, **change})
+
+
+COSINE = {"warmup_steps": 4, "max_steps": 30, "hold_steps": 6, "max_lr": 1.0, "min_lr": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 0.2),
+        (3, 0.8),
+        (4, 1.0),
+        (14, 0.505),  # half of the 20 decaying steps
+        (19, 0.01 + 0.99 * 0.5 * (1 - 0.5**0.5)),  # three quarters
+        (24, 0.01),
+        (29, 0.01),
+        (100, 0.01),
+    ],
+)
+def test_cosine_schedule(step, expected):
+    assert cosine_lr_at_step(step, **COSINE) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cosine_schedule_is_resumed_exactly():
+    straight = WarmupCosineHold(_optimizer(), **COSINE)
+    rates = [straight.get_last_lr()]
+    for _ in range(30):
+        straight.optimizer.step()
+        straight.step()
+        rates.append(straight.get_last_lr())
+        resumed = WarmupCosineHold(_optimizer(), **COSINE)
+        resumed.load_state_dict(json.loads(json.dumps(straight.state_dict())))
+        assert resumed.get_last_lr() == rates[-1]
+    assert rates == [[cosine_lr_at_step(step, **COSINE)] for step in range(31)]
+
+
+def test_the_optimizers_settings_choose_the_schedule():
+    linear = build_schedule(_optimizer(), OptimizerConfig(lr=1.0, warmup_steps=4, max_steps=20))
+    assert isinstance(linear, WarmupAnnealDecayHold)
+    assert linear.get_last_lr() == [0.1]
+    cosine = build_schedule(
+        _optimizer(), OptimizerConfig(lr=1.0, warmup_steps=4, max_steps=30, hold_steps=6, schedule="cosine")
+    )
+    assert isinstance(cosine, WarmupCosineHold)
+    assert (cosine.get_last_lr(), cosine.min_lr) == ([0.2], 0.01)
+    with pytest.raises(ConfigError, match="schedule polynomial: not one of linear, cosine"):
+        OptimizerConfig(schedule="polynomial")
+
+
+def test_a_cosine_schedule_without_room_is_refused():
+    with pytest.raises(ConfigError, match="do not fit in max_steps 9"):
+        WarmupCosineHold(_optimizer(), **{**COSINE, "max_steps": 9})
