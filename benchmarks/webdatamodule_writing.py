@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of pickles_to_tars against the `tar` command and webdataset's TarWriter, on the same files in the same run.
 
-    python benchmarks/webdatamodule_writing.py [--megabytes 64] [--rounds 5]
+    python benchmarks/webdatamodule_writing.py [--megabytes 64] [--rounds 9]
 
 `tar` leaves its output in memory, ours is on the disk when the call returns; so tar is measured as it is and with
 `sync FILE` behind it. The target is at least 0.80 of tar's speed.
@@ -30,21 +30,18 @@ def write_with_webdataset(files: Path, names: list[str], tar: Path) -> None:
             writer.write({"__key__": name, "bin": (files / f"{name}.bin").read_bytes()})
 
 
-def median_seconds(write: Callable[[], object], output: Path, rounds: int) -> float:
-    """Median wall time of a writer over fresh outputs."""
-    times = []
-    for _ in range(rounds):
-        if output.is_dir():
-            shutil.rmtree(output)
-        output.unlink(missing_ok=True)
-        start = time.perf_counter()
-        write()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def seconds(write: Callable[[], object], output: Path) -> float:
+    """Wall time of one writer over a fresh output."""
+    if output.is_dir():
+        shutil.rmtree(output)
+    output.unlink(missing_ok=True)
+    start = time.perf_counter()
+    write()
+    return time.perf_counter() - start
 
 
 def compare(size_bytes: int, count: int, rounds: int) -> dict[str, float]:
-    """Measure the writers for ``count`` files of one size; seconds by writer."""
+    """Measure the writers in turns for ``count`` files of one size; median seconds by writer."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files, tar = root / "files", root / "peer.tar"
@@ -60,28 +57,28 @@ def compare(size_bytes: int, count: int, rounds: int) -> dict[str, float]:
             subprocess.run(command, check=True)
             subprocess.run(["sync", str(tar)], check=True)
 
-        def ours() -> None:
-            pickles_to_tars(str(files), names, "bin", str(root / "ours"), "shard")
-
-        return {
-            "tar": median_seconds(lambda: subprocess.run(command, check=True), tar, rounds),
-            "tar+sync": median_seconds(tar_and_sync, tar, rounds),
-            "webdataset": median_seconds(lambda: write_with_webdataset(files, names, tar), tar, rounds),
-            "ours": median_seconds(ours, root / "ours", rounds),
+        writers: dict[str, tuple[Callable[[], object], Path]] = {
+            "tar": (lambda: subprocess.run(command, check=True), tar),
+            "tar+sync": (tar_and_sync, tar),
+            "webdataset": (lambda: write_with_webdataset(files, names, tar), tar),
+            "ours": (lambda: pickles_to_tars(str(files), names, "bin", str(root / "ours"), "shard"), root / "ours"),
         }
+        os.sync()  # the inputs, whose writing would disturb the first rounds
+        times = [{writer: seconds(*work) for writer, work in writers.items()} for _ in range(rounds)]
+        return {writer: statistics.median(each[writer] for each in times) for writer in writers}
 
 
 def main() -> None:
     """Print one line per size of file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=64, help="size of each data set")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     print(f"{'file size':>10}{'files':>8}{'ours MB/s':>11}{'tar':>8}{'tar+sync':>10}{'webdataset':>12}   ratios")
     for size in (2_000, 20_000, 1_000_000):
         count = max(1, min(20_000, options.megabytes * 1_000_000 // size))
-        seconds = compare(size, count, options.rounds)
-        rate = {writer: count * size / 1e6 / value for writer, value in seconds.items()}
+        medians = compare(size, count, options.rounds)
+        rate = {writer: count * size / 1e6 / value for writer, value in medians.items()}
         ratios = ", ".join(f"{rate['ours'] / rate[peer]:.2f} to {peer}" for peer in ("tar", "tar+sync", "webdataset"))
         print(
             f"{size:>10}{count:>8}{rate['ours']:>11.0f}{rate['tar']:>8.0f}{rate['tar+sync']:>10.0f}"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn a folder of files into webdataset tars."""
 
+import io
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from bionemo.webdatamodule.shard_writing import ShardSetWriter
 logger = logging.getLogger(__name__)
 
 _MAX_SAMPLES_PER_TAR = 100_000
+_FIRST_READ = 1 << 16
 
 
 class TarWritingError(DataFileError, RuntimeError):
@@ -109,15 +111,13 @@ def _shard_starts(num_samples: int, num_shards: int | None) -> set[int]:
 
 
 def _read(path: str) -> bytes:
-    # Half the time of Path.read_bytes, which is what makes writing as fast as tar for small files.
+    # Path.read_bytes takes twice as long for small files, mostly in its constructors.
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        parts = []
-        left = os.fstat(descriptor).st_size
-        while left > 0 and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        content = os.read(descriptor, _FIRST_READ)
+        if more := os.read(descriptor, _FIRST_READ):
+            content = b"".join((content, more, io.FileIO(descriptor, closefd=False).readall()))
+        return content
     finally:
         os.close(descriptor)
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import pickle
+import random
 
 import pytest
 import webdataset as wds
@@ -53,6 +54,14 @@ def test_nothing_is_unpickled(tmp_path):
     (tmp_path / "x.pyd").write_bytes(b"no pickle at all")
     pickles_to_tars(str(tmp_path), ["x"], "pyd", str(tmp_path / "out"), "set")
     assert samples_by_tar(tmp_path / "out")[0][0]["pyd"] == b"no pickle at all"
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 65_535, 65_536, 65_537, 131_072, 131_073, 3_000_000])
+def test_files_of_every_size_are_copied_whole(tmp_path, size_bytes):
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    (tmp_path / "x.bin").write_bytes(content)
+    pickles_to_tars(str(tmp_path), ["x"], "bin", str(tmp_path / "out"), "set")
+    assert samples_by_tar(tmp_path / "out")[0][0]["bin"] == content
 
 
 def test_dots_in_names_become_dashes(tmp_path):
