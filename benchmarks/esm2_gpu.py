@@ -129,14 +129,14 @@ def make_pack(lengths: list[int]) -> Any:
 def ours(size: str, kernel: str, *, graphs: bool = False) -> Iterator[dict[str, Any]]:
     """Train on packs with the module of `train_esm2`, then embed."""
     from bionemo.esm2.api import build_esm2, esm2_config
-    from bionemo.llm.static_forward import StaticForwardStep
+    from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
 
     model = build_esm2(esm2_config(size)).model.cuda().train()
     model.attention_kernel = kernel
     for layer in model.encoder.layers:
         layer.compile()
     forward = StaticForwardStep(max_seqlen=MAX_TOKENS, weight_dtype=torch.bfloat16, cuda_graphs=graphs)
-    packs = {data: forward.prepare(make_pack(lengths)) for data, lengths in LENGTHS.items()}
+    packs = {data: StaticShapes(MAX_TOKENS)(make_pack(lengths)) for data, lengths in LENGTHS.items()}
     yield from train_ours(f"ours {kernel}{' graph' if graphs else ''}", size, model, forward, packs)
     model.zero_grad(set_to_none=True)
     model.bfloat16().eval()

@@ -21,15 +21,16 @@ from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.llm.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
 from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
-from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
+from bionemo.llm.data.pack_loaders import PackLoading, as_is, build_pack_loader
 from bionemo.llm.data.packed_dataset import PackedDataset
-from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
+from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
 from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
 from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
 from bionemo.llm.training_state import TrainingState, check_agreement, read_training_state, write_training_state
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
@@ -109,6 +110,7 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
             write_text(run.config_path, to_yaml(config))
         trainer = build_run_trainer(config, task, run, module, agreement, resume, datasets.unigram_loss)
         log_start(config, task, datasets, module, resume)
+        limit = config.sample_limit.max_tokens
         loading = PackLoading(
             tokens_per_batch=config.tokens_per_batch,
             sequences_per_batch=config.micro_batch_size,
@@ -116,6 +118,7 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             pin_memory=config.accelerator == "gpu",
+            collate=StaticShapes(limit) if has_static_shapes(config, module.config) else as_is,
         )
         position = module.progress.position
         train_loader = build_pack_loader(
@@ -141,8 +144,7 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
         ConfigError: Settings do not fit together or this machine.
     """
     accelerator = resolve_accelerator(config.accelerator)
-    if config.compile and accelerator != "gpu":
-        raise ConfigError("--compile: layers are compiled for a GPU only. Leave it out on a CPU.")
+    check_gpu_flags(config, accelerator)
     limit = config.sample_limit
     budget = config.tokens_per_batch
     if budget is None:
@@ -157,12 +159,29 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
         config,
         accelerator=accelerator,
         engine="lightning",
+        compile=accelerator == "gpu" if config.compile is None else config.compile,
         tokens_per_batch=budget if config.pack else None,
         micro_batch_size=None if config.pack else budget // limit.max_tokens,
         val_check_interval=interval,
         save_interval=config.save_interval or interval,
         log_every_n_steps=config.log_every_n_steps or max(1, min(50, config.num_steps // 100)),
     )
+
+
+def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:
+    """Refuse what only a GPU does elsewhere, and graphs where a replay would overwrite what is still needed.
+
+    Raises:
+        ConfigError: The message names the flag.
+    """
+    if accelerator != "gpu":
+        for name, given in (("--compile", config.compile), ("--cuda-graphs", config.cuda_graphs)):
+            if given:
+                raise ConfigError(f"{name}: works on a GPU only. Leave it out on a CPU.")
+        if config.attention != "auto":
+            raise ConfigError(f"--attention {config.attention}: a GPU kernel. Leave it out on a CPU.")
+    if config.cuda_graphs and config.num_gpus * config.num_nodes * config.accumulate_grad_batches > 1:
+        raise ConfigError("--cuda-graphs: needs one GPU and --accumulate-grad-batches 1.")
 
 
 def max_tokens_of_a_batch(config: PretrainConfig) -> int:
@@ -202,17 +221,43 @@ def build_module(
             raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
         model = build_model(loaded.config, task.vocabulary, seed=config.seed)
         load_state(model, loaded.state, source)
-    if config.compile:
-        model.static_shapes = True
+    model.attention_kernel = config.attention
+    if has_static_shapes(config, model.bert_config):
         for layer in model.encoder.layers:
             layer.compile()
     return BionemoLightningModule(
         model.bert_config,
-        packed_forward_step,
+        build_forward_step(config, model.bert_config),
         optimizer=task.optimizer,
         loss_function=packed_loss,
         module=model,
         resume=resume,
+    )
+
+
+def has_static_shapes(config: PretrainConfig, shape: BioBertConfig) -> bool:
+    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
+    return bool(config.compile or config.cuda_graphs) and shape.attention_dropout == 0
+
+
+def casts_weights(config: PretrainConfig, shape: BioBertConfig) -> bool:
+    """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
+    return has_static_shapes(config, shape) and trainer_precision(config) == "bf16-mixed"
+
+
+def trainer_precision(config: PretrainConfig) -> str:
+    """Lightning's name of the precision that was asked for."""
+    return resolve_precision(config.precision, config.accelerator)
+
+
+def build_forward_step(config: PretrainConfig, shape: BioBertConfig) -> ForwardStep:
+    """Choose how a batch goes through the model."""
+    if not has_static_shapes(config, shape):
+        return packed_forward_step
+    return StaticForwardStep(
+        max_seqlen=config.sample_limit.max_tokens,
+        weight_dtype=torch.bfloat16 if casts_weights(config, shape) else None,
+        cuda_graphs=config.cuda_graphs,
     )
 
 
@@ -262,7 +307,7 @@ def build_run_trainer(
     callbacks.append(ProgressBar(metrics))
     trainer = build_trainer(
         accelerator=config.accelerator,
-        precision=resolve_precision(config.precision, config.accelerator),
+        precision="32-true" if casts_weights(config, module.config) else trainer_precision(config),
         devices=config.num_gpus,
         num_nodes=config.num_nodes,
         max_steps=min(config.num_steps, config.early_stop_on_step or config.num_steps),

@@ -91,7 +91,15 @@ class PretrainConfig:
     precision: Literal[
         "auto", "fp16", "bf16", "fp32", "bf16-mixed", "fp32-mixed", "16-mixed", "fp16-mixed", "16", "32"
     ] = option("auto", group=HARDWARE, help="bf16-mixed on a GPU and fp32 on a CPU, unless given.")
-    compile: bool = option(False, group=HARDWARE, help="Compile each layer (GPU only).")
+    compile: bool | None = option(
+        None, group=HARDWARE, help="Compile each layer: on a GPU, unless --no-compile; never on a CPU."
+    )
+    cuda_graphs: bool = option(
+        False, group=HARDWARE, help="Replay whole passes as CUDA graphs: for small models on one GPU."
+    )
+    attention: Literal["auto", "fa4", "cudnn", "torch"] = option(
+        "auto", group=HARDWARE, help="Attention kernel on a GPU: the fastest that is installed and right."
+    )
     engine: Literal["auto", "lightning"] = option("auto", group=HARDWARE, help="Training engine.")
 
     result_dir: Path = option(Path("results"), group=OUTPUT, help="Runs are folders in here.")

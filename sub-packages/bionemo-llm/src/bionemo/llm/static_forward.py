@@ -9,6 +9,7 @@ Letters: T tokens of a pack, B slots for sequences, M rows that get logits, V vo
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,40 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel
 SLOTS_MULTIPLE = 32
 """Empty slots cost a varlen kernel time, further shapes cost a compilation."""
 ROWS_MULTIPLE = 512
+
+
+@dataclass(frozen=True)
+class StaticShapes:
+    """Gives a batch its static shapes, on the host: a loader's ``collate_fn``.
+
+    Attributes:
+        max_seqlen: Length that no sequence exceeds.
+    """
+
+    max_seqlen: int
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Round up what varies.
+
+        Args:
+            batch: A ``PackedBatch`` on the CPU.
+
+        Returns:
+            The batch with ``cu_seqlens`` over all T tokens, ``label_rows`` [M] int64 and ``row_labels`` [M] int64,
+            -100 where a row was added.
+        """
+        labels = batch["labels"]
+        rows = (labels != MLM_LOSS_IGNORE_INDEX).nonzero().squeeze(1)
+        padding = (0, -len(rows) % ROWS_MULTIPLE)
+        cu_seqlens = cover_tail(
+            batch["cu_seqlens"], batch["num_sequences"], len(labels), self.max_seqlen, SLOTS_MULTIPLE
+        )
+        return {
+            **batch,
+            "cu_seqlens": cu_seqlens,
+            "label_rows": F.pad(rows, padding),
+            "row_labels": F.pad(labels[rows], padding, value=MLM_LOSS_IGNORE_INDEX),
+        }
 
 
 class PackedLogits(nn.Module):
@@ -66,7 +101,7 @@ class CastWeights(nn.Module):
 
 
 class StaticForwardStep:
-    """A ``forward_step`` of :class:`~bionemo.llm.lightning.BionemoLightningModule` for packed batches.
+    """A ``forward_step`` of :class:`~bionemo.llm.lightning.BionemoLightningModule` for batches of static shapes.
 
     It serves one model.
 
@@ -84,31 +119,8 @@ class StaticForwardStep:
         self._forwards: dict[tuple[int, ...], Any] = {}
         """One for each shape that was captured, and under () the one that is not."""
 
-    def prepare(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a batch its static shapes, on the host; a loader's ``collate_fn``.
-
-        Args:
-            batch: A ``PackedBatch`` on the CPU.
-
-        Returns:
-            The batch with ``cu_seqlens`` over all T tokens, ``label_rows`` [M] int64 and ``row_labels`` [M] int64,
-            -100 where a row was added.
-        """
-        labels = batch["labels"]
-        rows = (labels != MLM_LOSS_IGNORE_INDEX).nonzero().squeeze(1)
-        padding = (0, -len(rows) % ROWS_MULTIPLE)
-        cu_seqlens = cover_tail(
-            batch["cu_seqlens"], batch["num_sequences"], len(labels), self.max_seqlen, SLOTS_MULTIPLE
-        )
-        return {
-            **batch,
-            "cu_seqlens": cu_seqlens,
-            "label_rows": F.pad(rows, padding),
-            "row_labels": F.pad(labels[rows], padding, value=MLM_LOSS_IGNORE_INDEX),
-        }
-
     def __call__(self, module: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Run a prepared batch; ``token_logits`` [M, V] and ``row_labels`` [M]."""
+        """Run a batch of static shapes; ``token_logits`` [M, V] and ``row_labels`` [M]."""
         inputs = tuple(batch[name] for name in ("input_ids", "position_ids", "cu_seqlens", "label_rows"))
         graphed = self.cuda_graphs and module.training and torch.is_grad_enabled()
         shape = tuple(len(x) for x in inputs) if graphed else ()

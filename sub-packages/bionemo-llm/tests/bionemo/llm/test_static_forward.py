@@ -17,10 +17,11 @@ from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_atte
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
-from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep
+from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
 
 
 MAX_SEQLEN, NUM_TOKENS = 32, 128
+to_static = StaticShapes(MAX_SEQLEN)
 
 
 class Tokens:
@@ -124,8 +125,7 @@ def test_the_tail_is_divided_into_sequences(used: int) -> None:
 
 
 def test_prepared_batches_have_few_shapes() -> None:
-    step = StaticForwardStep(max_seqlen=MAX_SEQLEN)
-    batches = [step.prepare(make_batch(seed, lengths)) for seed, lengths in enumerate([(5, 30), (1,) * 20, (32,) * 4])]
+    batches = [to_static(make_batch(seed, lengths)) for seed, lengths in enumerate([(5, 30), (1,) * 20, (32,) * 4])]
     for batch in batches:
         assert len(batch["cu_seqlens"]) == SLOTS_MULTIPLE + 1
         assert len(batch["label_rows"]) == len(batch["row_labels"]) == ROWS_MULTIPLE
@@ -138,7 +138,7 @@ def test_static_shapes_change_nothing(model: MegatronBioBertModel, kernel: None)
     batch = make_batch()
     step = StaticForwardStep(max_seqlen=MAX_SEQLEN)
     expected, count, gradients = loss_and_gradients(model, packed_forward_step, batch)
-    loss, same_count, ours = loss_and_gradients(model, step, step.prepare(batch))
+    loss, same_count, ours = loss_and_gradients(model, step, to_static(batch))
     assert count == same_count > 0
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(ours, gradients)
@@ -153,7 +153,7 @@ def test_compiled_layers_are_one_graph_and_change_nothing(model: MegatronBioBert
     for layer in model.encoder.layers:
         layer.compile(backend="aot_eager", fullgraph=True)
     for seed, lengths in enumerate([(5, 30, 1, 32, 7), (32,) * 3, (1,) * 40]):
-        batch = step.prepare(make_batch(seed, lengths))
+        batch = to_static(make_batch(seed, lengths))
         expected = loss_and_gradients(
             plain, StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16), batch
         )
@@ -163,7 +163,7 @@ def test_compiled_layers_are_one_graph_and_change_nothing(model: MegatronBioBert
 
 def test_cast_weights_give_the_gradients_of_a_half_precision_model(model: MegatronBioBertModel) -> None:
     step = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16)
-    batch = step.prepare(make_batch())
+    batch = to_static(make_batch())
     half = copy.deepcopy(model).bfloat16()
     expected, _, gradients = loss_and_gradients(half, StaticForwardStep(max_seqlen=MAX_SEQLEN), batch)
     loss, _, ours = loss_and_gradients(model, step, batch)

@@ -14,9 +14,9 @@ from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 
 
 FLAGS = """
---accelerator --accumulate-grad-batches --biobert-spec-option --compile --create-tensorboard-logger
---disable-checkpointing --early-stop-on-step --engine --experiment-name --ffn-hidden-size --hidden-size --init-from-hf
---limit-val-batches --log-every-n-steps --lr --mask-prob --mask-token-prob --max-seq-length
+--accelerator --accumulate-grad-batches --attention --biobert-spec-option --compile --create-tensorboard-logger
+--cuda-graphs --disable-checkpointing --early-stop-on-step --engine --experiment-name --ffn-hidden-size --hidden-size
+--init-from-hf --limit-val-batches --log-every-n-steps --lr --mask-prob --mask-token-prob --max-seq-length
 --metric-to-monitor-for-checkpoints --micro-batch-size --min-seq-length --model --num-attention-heads
 --num-dataset-workers --num-gpus --num-layers --num-nodes --num-steps --pack --precision --random-mask-strategy
 --random-token-prob --restore-from-checkpoint-path --result-dir --resume-if-exists --save-best-checkpoint

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a packed data set to a loader whose samples are the packs of the global plan."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,11 @@ from torch.utils.data import DataLoader
 from bionemo.core.data.size_aware_batching import PlanPosition, TokenBudgetBatchSampler
 from bionemo.core.errors import ConfigError
 from bionemo.llm.data.packed_dataset import PackedDataset
+
+
+def as_is(batch: Any) -> Any:
+    """Leave a batch as the data set made it."""
+    return batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,7 @@ class PackLoading:
         rank: Own place among the data-parallel ranks.
         world_size: Data-parallel ranks.
         pin_memory: Whether batches lie in memory that a GPU copies from without waiting.
+        collate: What is done to a batch last, in the process that made it.
 
     Raises:
         ConfigError: Neither size is given.
@@ -36,6 +43,7 @@ class PackLoading:
     rank: int = 0
     world_size: int = 1
     pin_memory: bool = False
+    collate: Callable[[Any], Any] = as_is
 
     def __post_init__(self) -> None:
         """Check that packs have a size."""
@@ -51,6 +59,7 @@ def build_pack_sampler(
     budget = loading.tokens_per_batch
     if budget is None:  # every sequence counts one, a pack is a fixed number of them
         lengths, budget = sequence_counts, loading.sequences_per_batch
+    assert budget is not None
     return TokenBudgetBatchSampler(
         lengths,
         budget,
@@ -86,7 +95,7 @@ def build_pack_loader(
         batch_size=None,
         sampler=build_pack_sampler(dataset, loading, position=position, epochs=epochs),
         num_workers=num_workers,
-        collate_fn=as_is,
+        collate_fn=loading.collate,
         pin_memory=loading.pin_memory,
         persistent_workers=num_workers > 0,
     )
@@ -95,8 +104,3 @@ def build_pack_loader(
 def sequence_counts(epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count every sequence as one."""
     return np.ones(len(idxs), dtype=np.int64)
-
-
-def as_is(batch: Any) -> Any:
-    """Leave a batch as the data set made it."""
-    return batch
