@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""On a GPU: the fast path of `train_esm2` follows float32, loss by loss, over 200 steps on real sequences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
+from bionemo.esm2.train import train
+from bionemo.llm.metrics_csv import read_metrics
+
+
+REAL_DATA = Path(__file__).resolve().parents[6] / "shared/data/uniref90_9k.fasta.gz"
+NUM_STEPS = 200
+
+pytestmark = [
+    pytest.mark.needs_gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="1 GPU, found 0"),
+    pytest.mark.skipif(not REAL_DATA.exists(), reason="the real sequences are not beside the repository"),
+]
+
+
+def losses(result_dir: Path, name: str, **changes: object) -> np.ndarray:
+    settings = {
+        "train_fasta": REAL_DATA, "result_dir": result_dir, "experiment_name": name, "model": "8M",
+        "num_steps": NUM_STEPS, "val_check_interval": NUM_STEPS, "log_every_n_steps": 1, "tokens_per_batch": 8192,
+        "lr": 1e-3, "accelerator": "gpu",
+    }  # fmt: skip
+    return read_metrics(train(TrainESM2Config(**{**settings, **changes})) / "metrics.csv")["train_loss"]
+
+
+@pytest.fixture(scope="module")
+def float32_losses(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    return losses(tmp_path_factory.mktemp("exact"), "exact", precision="fp32", compile=False)
+
+
+@pytest.mark.parametrize("changes", [{}, {"cuda_graphs": True}, {"attention": "torch"}], ids=str)
+def test_the_loss_curve_stays_within_half_a_percent(
+    float32_losses: np.ndarray, changes: dict[str, object], tmp_path: Path
+) -> None:
+    fast = losses(tmp_path, "fast", **changes)
+    assert len(fast) == len(float32_losses) == NUM_STEPS
+    np.testing.assert_allclose(fast, float32_losses, rtol=5e-3)
