@@ -196,10 +196,15 @@ class BionemoLightningModule(pl.LightningModule):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
+    @property
+    def data_parallel_size(self) -> int:
+        """Ranks that see different batches."""
+        return self.trainer.world_size
+
     def _advance(self, counts: Tensor) -> None:
         progress = self.progress
         progress.step += 1
-        progress.consumed_samples += self._num_micro_batches * self.trainer.world_size
+        progress.consumed_samples += self._num_micro_batches * self.data_parallel_size
         self._unread_counts = counts if self._unread_counts is None else self._unread_counts + counts
         if self._next_position is not None:
             progress.window, progress.pack = self._next_position
@@ -208,11 +213,16 @@ class BionemoLightningModule(pl.LightningModule):
     def settle_progress(self) -> Progress:
         """Read the counts that were kept on the device into ``progress``."""
         if self._unread_counts is not None:
-            _, sequences, tokens = self._unread_counts.tolist()
+            _, sequences, tokens = self.read_counts(self._unread_counts)
             self.progress.consumed_sequences += int(sequences)
             self.progress.consumed_tokens += int(tokens)
             self._unread_counts = None
         return self.progress
+
+    def read_counts(self, counts: Tensor) -> list[float]:
+        """Give the labels, sequences and tokens of all ranks; here they were summed at every step."""
+        values: list[float] = counts.tolist()
+        return values
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add one batch to the validation loss of its loader."""

@@ -73,11 +73,6 @@ class ParallelConfig:
         """Whether one rank holds less than a whole model, or sees less than a whole pack."""
         return self.model_parallel_size > 1
 
-    @property
-    def static_packs(self) -> bool:
-        """Whether packs must have their full size: stages exchange it, and ranks share its tokens evenly."""
-        return self.pipeline_model_parallel_size > 1 or self.context_parallel_size > 1 or self.sequence_parallel
-
     def data_parallel_size(self, world_size: int) -> int:
         """Ranks that see different packs.
 
@@ -92,6 +87,14 @@ class ParallelConfig:
                 "Give --devices and --num-nodes whose product is a multiple of it."
             )
         return world_size // self.model_parallel_size
+
+    def data_parallel_rank(self, rank: int, world_size: int) -> int:
+        """Place of a rank among those that see different packs.
+
+        Tensor-parallel ranks are neighbours; then come context, data and pipeline parallel ones.
+        """
+        closer = self.tensor_model_parallel_size * self.context_parallel_size
+        return rank // closer % self.data_parallel_size(world_size)
 
     def check_model(
         self, *, num_layers: int, num_attention_heads: int, ffn_hidden_size: int, pack_size: int, dropout: float = 0.0

@@ -47,6 +47,11 @@ class Placement:
         """Whether this process has every parameter and sees every token."""
         return self.pre_process and self.post_process and not (self.is_tensor_parallel or self.is_context_parallel)
 
+    @property
+    def needs_whole_packs(self) -> bool:
+        """Whether packs are computed with their tail: stages exchange, and ranks share, packs of one size."""
+        return self.groups.pp.size() > 1 or self.is_context_parallel or bool(self.config.sequence_parallel)
+
     def own_tokens(self, num_tokens: int) -> slice:
         """This rank's run of a pack's tokens; the ranks of the context group have equal ones, in their order."""
         size = num_tokens // self.groups.cp.size()

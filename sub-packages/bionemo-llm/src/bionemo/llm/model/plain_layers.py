@@ -54,6 +54,14 @@ class PlainLinear(nn.Linear):
         """Apply the layer to the last dimension."""
         return super().forward(input_), None
 
+    def sharded_state_dict(self, prefix: str = "", sharded_offsets: Any = (), metadata: Any = None) -> dict[str, Any]:
+        """Describe the whole layer, as Megatron's multi-layer perceptron asks each of its linears."""
+        from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
+
+        state = self.state_dict(prefix="", keep_vars=True)
+        described: dict[str, Any] = make_sharded_tensors_for_checkpoint(state, prefix, {}, sharded_offsets)
+        return described
+
 
 class PlainLayerNorm(nn.LayerNorm):
     """LayerNorm with Megatron's constructor; its parameters are marked for sequence-parallel gradients."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 import torch
 import torch.nn.functional as F
+from megatron.core.enums import ModelType
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_block import TransformerBlock, TransformerBlockSubmodules
 from torch import Tensor, nn
@@ -129,6 +130,8 @@ class MegatronBioBertModel(MegatronModule):
         tokenizer: Its vocabulary size and special ids.
         placement: Which part of the model is here; None: all of it.
     """
+
+    model_type = ModelType.encoder_or_decoder  # read by Megatron's schedules
 
     def __init__(self, config: BioBertConfig, tokenizer: ModelTokenizer, placement: Placement | None = None) -> None:
         placement = placement or Placement(to_megatron(config))

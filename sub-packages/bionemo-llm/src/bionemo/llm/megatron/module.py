@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Lightning module under Megatron's schedules: each rank builds its part, and gives data, forward pass and loss.
+
+The loss of a step is the same number as on the plain engine: the sum over all packs of all ranks divided by the number
+of labelled tokens of all of them (``calculate_per_token_loss``).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.distributed import finalize_model_grads
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.utils import unwrap_model
+from torch import Tensor
+
+from bionemo.llm.lightning import Batch, BionemoLightningModule, LossFunction, MeanLoss, packed_loss
+from bionemo.llm.megatron.forward_step import find_label_rows, one_token_pack, place_forward_step, vocab_parallel_loss
+from bionemo.llm.megatron.optimizer import build_megatron_optimizer, optimizer_slot, to_megatron_optimizer
+from bionemo.llm.model.biobert.config import BioBertConfig, to_megatron
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
+from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.recompute import recompute_layers
+from bionemo.llm.model.sharding import load_whole_state
+from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.parallel_config import ParallelConfig
+from bionemo.llm.training_state import TrainingState
+
+
+@dataclass(frozen=True)
+class WholeWeights:
+    """The weights that a run starts from.
+
+    Attributes:
+        read: Gives the state dict of the model on one device; called once on every rank.
+        source: What to name in errors.
+    """
+
+    read: Callable[[], Mapping[str, Tensor]]
+    source: str
+
+
+class MegatronLightningModule(BionemoLightningModule):
+    """Trains one rank's part of a BioBERT model under ``MegatronStrategy``.
+
+    ``config`` is Megatron's, as NeMo expects it, ``bert_config`` the model's.
+
+    Args:
+        bert_config: The architecture.
+        tokenizer: Vocabulary size and special ids.
+        parallel: How the model is spread.
+        weights: What to start from; None where a sharded checkpoint is loaded in ``on_fit_start``.
+        pack_size: Tokens of a pack with its tail.
+        micro_batches_per_step: Packs of one data-parallel rank in an optimizer step.
+        optimizer: AdamW and its schedule.
+        resume: State of a run to go on with.
+        load: Loads weights and optimizer of a sharded checkpoint into the finished engine.
+        prepare: Applied once to the model after it was built, for example to compile its layers.
+    """
+
+    def __init__(
+        self,
+        bert_config: BioBertConfig,
+        tokenizer: ModelTokenizer,
+        parallel: ParallelConfig,
+        *,
+        weights: WholeWeights | None,
+        pack_size: int,
+        micro_batches_per_step: int = 1,
+        optimizer: OptimizerConfig | None = None,
+        resume: TrainingState | None = None,
+        load: Callable[["MegatronLightningModule"], None] | None = None,
+        prepare: Callable[[MegatronBioBertModel], None] | None = None,
+    ) -> None:
+        loss: LossFunction = packed_loss if parallel.tensor_model_parallel_size == 1 else vocab_parallel_loss
+        super().__init__(bert_config, place_forward_step, optimizer=optimizer, loss_function=loss, resume=resume)
+        self.bert_config = bert_config
+        self.config = to_megatron(bert_config, **megatron_fields(parallel))
+        self.tokenizer = tokenizer
+        self.parallel = parallel
+        self.pack_size, self.micro_batches_per_step = pack_size, micro_batches_per_step
+        self.optim = optimizer_slot(to_megatron_optimizer(self.optimizer_config, parallel))
+        self._weights, self._load, self._prepare = weights, load, prepare
+
+    # The model.
+
+    def configure_model(self, vp_stage: int | None = None) -> None:
+        """Build this rank's part of the model, once; the process groups exist by now."""
+        if self.module is not None:
+            return
+        stage: dict[str, Any] = {"ignore_virtual": False, "vp_stage": vp_stage}
+        placement = Placement(
+            self.config,
+            ProcessGroupCollection.use_mpu_process_groups(),
+            pre_process=parallel_state.is_pipeline_first_stage(**stage),
+            post_process=parallel_state.is_pipeline_last_stage(**stage),
+            vp_stage=vp_stage,
+        )
+        self.vp_stage = vp_stage
+        model = build_model(self.bert_config, self.tokenizer, placement=placement)
+        share_tied_weight(model)
+        if self._weights is not None:
+            load_whole_state(model, self._weights.read(), self._weights.source)
+        recompute_layers(model.encoder.layers, self.parallel.recompute)
+        if self._prepare is not None:
+            self._prepare(model)
+        self.module = model
+
+    @property
+    def model(self) -> MegatronBioBertModel:
+        """This rank's part of the model without the engine's wrappers."""
+        model = unwrap_model(self.module)
+        assert isinstance(model, MegatronBioBertModel)
+        return model
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Build Megatron's optimizer and our schedule; a resumed run's state comes in ``on_fit_start``."""
+        optimizer, schedule = build_megatron_optimizer(
+            self.trainer.strategy.megatron_parallel, self.optimizer_config, self.optim.config
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Tell Megatron how gradients are finished, and load what a resumed run goes on with."""
+        self.config.finalize_model_grads_func = finalize_model_grads
+        if self._load is not None:
+            self._load(self)
+
+    # One micro-batch, in the words of NeMo's schedules.
+
+    def data_step(self, dataloader_iter: Iterator[Any]) -> dict[str, Any]:
+        """Take the next pack, on every stage, and move it to the device."""
+        batch, _, dataloader_idx = next(dataloader_iter)
+        batch = {**batch, "dataloader_idx": dataloader_idx}
+        if batch["num_tokens"] == 0:
+            batch |= one_token_pack(batch)
+        if self.trainer.training:
+            self._count(batch)
+        if self.model.post_process:
+            batch |= find_label_rows(batch, self.model)
+        moved: dict[str, Any] = self.transfer_batch_to_device(batch, self.trainer.strategy.root_device, dataloader_idx)
+        return moved
+
+    def forward_step(self, batch: Batch) -> Tensor:
+        """Run a stage that is not the last: gives what it sends on."""
+        states: Tensor = self._forward_step(self.model, batch)
+        return states
+
+    def forward(self, batch: Batch) -> Any:
+        """Run one batch through this rank's part."""
+        return self._forward_step(self.model, batch)
+
+    def training_step(self, batch: Batch) -> Any:  # type: ignore[override]  # NeMo's call
+        """Run the last stage: gives what the loss is computed from."""
+        return self(batch)
+
+    def validation_step(self, batch: Batch) -> Any:  # type: ignore[override]  # NeMo's call
+        """As ``training_step``."""
+        return self(batch)
+
+    @property
+    def loss_reduction(self) -> "PackLoss":
+        """A fresh loss of one micro-batch, as NeMo asks for it."""
+        return PackLoss(self)
+
+    def loss_of(self, batch: Batch, output: Any) -> tuple[Tensor, Tensor]:
+        """Give the summed loss of one micro-batch and its number of labels, and keep both for the report."""
+        loss_sum, count = self._loss_function(batch, output)[:2]
+        if parallel_state.get_tensor_model_parallel_rank() == 0:  # the others have the same number
+            if self.trainer.training:
+                self.train_loss.add(loss_sum, count)
+            else:
+                self.val_losses.setdefault(batch["dataloader_idx"], MeanLoss()).add(loss_sum, count)
+        return loss_sum, count
+
+    # Progress.
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Ranks that see different packs."""
+        return int(parallel_state.get_data_parallel_world_size())
+
+    def _count(self, batch: Batch) -> None:
+        """Count a pack's sequences and tokens once, on the first of the ranks that share it."""
+        counts = [0.0, float(batch["num_sequences"]), float(batch["num_tokens"])]
+        if parallel_state.get_model_parallel_group().rank() or parallel_state.get_context_parallel_rank():
+            counts = [0.0, 0.0, 0.0]
+        tensor = torch.tensor(counts, dtype=torch.float64)
+        self._counts = tensor if self._counts is None else self._counts + tensor
+        self._num_micro_batches += 1
+        self._next_position = batch.get("next_position")
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count the step; Megatron has divided the gradients already."""
+        assert self._counts is not None
+        self._advance(self._counts)
+
+    def read_counts(self, counts: Tensor) -> list[float]:
+        """Sum the ranks' counts, once in a while rather than in every step."""
+        counts = counts.to(self.trainer.strategy.root_device)
+        if self.trainer.world_size > 1:
+            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
+        return [float(count) for count in counts.tolist()]
+
+
+class PackLoss:
+    """The loss of one micro-batch in the form that NeMo's schedules call it.
+
+    Args:
+        module: Knows the loss function and keeps the report.
+    """
+
+    def __init__(self, module: MegatronLightningModule) -> None:
+        self.module = module
+
+    def setup(self, batch: Batch) -> None:
+        """Take the batch that the next call is about."""
+        self.batch = batch
+
+    def __call__(self, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the loss sum, the number of labels, and the sum for ``reduce``."""
+        loss_sum, count = self.module.loss_of(self.batch, output)
+        return loss_sum, count.int(), loss_sum.detach()
+
+    def reduce(self, loss_sums: list[Tensor]) -> Tensor:
+        """Give this rank's sum over a step's micro-batches, for whoever watches NeMo's hooks."""
+        return torch.stack(loss_sums).sum()
+
+
+def megatron_fields(parallel: ParallelConfig) -> dict[str, Any]:
+    """Translate to fields of Megatron's transformer config."""
+    return {
+        "tensor_model_parallel_size": parallel.tensor_model_parallel_size,
+        "pipeline_model_parallel_size": parallel.pipeline_model_parallel_size,
+        "virtual_pipeline_model_parallel_size": parallel.virtual_pipeline_model_parallel_size,
+        "num_layers_in_first_pipeline_stage": parallel.num_layers_in_first_pipeline_stage,
+        "context_parallel_size": parallel.context_parallel_size,
+        "sequence_parallel": parallel.sequence_parallel,
+        "pipeline_dtype": torch.float32,
+        "deallocate_pipeline_outputs": parallel.pipeline_model_parallel_size > 1,
+        "calculate_per_token_loss": True,
+        "perform_initialization": False,
+    }
+
+
+def share_tied_weight(model: MegatronBioBertModel) -> None:
+    """Mark the two copies of a tied weight on the first and the last stage, as Megatron's gradient code reads it."""
+    if not model.share_embeddings_and_output_weights or model.pre_process == model.post_process:
+        return
+    weight: Any = model.shared_embedding_or_output_weight()
+    if weight is not None:
+        weight.shared_embedding = True
+        weight.shared = model.post_process  # counts once in the gradient's norm
