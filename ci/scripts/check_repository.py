@@ -23,14 +23,15 @@ HEADER_WITHIN_LINES = 6
 TEST_HELPERS = {"testing"}
 
 
+def git_output(root: Path, *arguments: str) -> str:
+    """Return what a git command prints in this repository."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
 def repository_files(root: Path) -> list[Path]:
     """List the files under version control and those that would be added, without links and deleted ones."""
-    listing = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    listing = git_output(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     paths = (root / name for name in sorted(set(listing.split("\0"))) if name)
     return [path for path in paths if path.is_file() and not path.is_symlink()]
 
@@ -103,16 +104,40 @@ def check_nemo_pins(root: Path) -> Iterator[str]:
     """The constraints, the meta package and the submodules name the same NeMo and Megatron-core."""
     constraints = (root / "constraints-nemo.txt").read_text(encoding="utf-8")
     meta = (root / "sub-packages/bionemo-fw/pyproject.toml").read_text(encoding="utf-8")
-    submodules = (root / ".gitmodules").read_text(encoding="utf-8")
-    for name, tag in (("nemo-toolkit", "v{}"), ("megatron-core", "core_v{}")):
+    releases = submodule_releases(root)
+    for name, path, tag in (
+        ("nemo-toolkit", "3rdparty/NeMo", "v{}"),
+        ("megatron-core", "3rdparty/Megatron-LM", "core_v{}"),
+    ):
         version = pinned(constraints, name)
         if version is None:
             yield f"constraints-nemo.txt: no pin {name}==..."
             continue
         if pinned(meta, name) != version:
             yield f"sub-packages/bionemo-fw/pyproject.toml: {name} is not =={version} as in constraints-nemo.txt"
-        if f"branch = {tag.format(version)}\n" not in submodules:
-            yield f".gitmodules: no 'branch = {tag.format(version)}', the release in constraints-nemo.txt"
+        if releases.get(path, "").partition(" ")[0] != tag.format(version):
+            yield f".gitmodules: {path} is not at release {tag.format(version)} as in constraints-nemo.txt"
+    links = git_links(root)
+    for path in sorted(links.keys() | releases.keys()):
+        link, commit = links.get(path, ""), releases.get(path, "").partition(" ")[2]
+        if link != commit:
+            yield (
+                f"{path}: the git link is {link or 'missing'}, .gitmodules has {commit or 'no commit'}; "
+                "run 3rdparty/pin_submodules.sh"
+            )
+
+
+def submodule_releases(root: Path) -> dict[str, str]:
+    """Read .gitmodules: "TAG COMMIT", or "TAG" alone where the commit is not recorded, by path."""
+    listing = git_output(root, "config", "--file", ".gitmodules", "--get-regexp", r"\.release$")
+    entries = (line.partition(".release ") for line in listing.splitlines())
+    return {name.removeprefix("submodule."): release for name, _, release in entries}
+
+
+def git_links(root: Path) -> dict[str, str]:
+    """Commits of the git links under version control, by path."""
+    entries = (line.partition("\t") for line in git_output(root, "ls-files", "--stage", "-z").split("\0"))
+    return {path: entry.split()[1] for entry, _, path in entries if entry.startswith("160000")}
 
 
 def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:

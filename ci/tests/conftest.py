@@ -11,6 +11,7 @@ import pytest
 
 
 ROOT = Path(__file__).resolve().parents[2]
+MEGATRON_COMMIT = "0123456789" * 4
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,9 @@ def small_repository(tmp_path: Path) -> Path:
         "license_header": header,
         "VERSION": "3.0.0\n",
         "constraints-nemo.txt": commented + "nemo-toolkit==2.7.3\nmegatron-core==0.15.3\n",
-        ".gitmodules": commented + "\tbranch = v2.7.3\n\tbranch = core_v0.15.3\n",
+        ".gitmodules": commented
+        + '[submodule "3rdparty/NeMo"]\n\trelease = v2.7.3\n'
+        + f'[submodule "3rdparty/Megatron-LM"]\n\trelease = core_v0.15.3 {MEGATRON_COMMIT}\n',
         "sub-packages/bionemo-core/pyproject.toml": commented
         + '[project]\nname = "bionemo-core"\nversion = "3.0.0"\ndependencies = ["numpy>=1.26"]\n',
         "sub-packages/bionemo-core/src/bionemo/core/__init__.py": commented,
@@ -57,4 +60,6 @@ def small_repository(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    link = f"160000,{MEGATRON_COMMIT},3rdparty/Megatron-LM"
+    subprocess.run(["git", "-C", str(tmp_path), "update-index", "--add", "--cacheinfo", link], check=True)
     return tmp_path

@@ -95,9 +95,22 @@ def test_a_sibling_required_otherwise_is_named(checks: ModuleType, small_reposit
         ),
         (
             ".gitmodules",
-            "branch = v2.7.3",
-            "branch = v2.7.2",
-            ".gitmodules: no 'branch = v2.7.3', the release in constraints-nemo.txt",
+            "release = v2.7.3",
+            "release = v2.7.2",
+            ".gitmodules: 3rdparty/NeMo is not at release v2.7.3 as in constraints-nemo.txt",
+        ),
+        (
+            ".gitmodules",
+            "release = core_v0.15.3 0123456789",
+            "release = core_v0.15.3 9876543210",
+            f"3rdparty/Megatron-LM: the git link is {'0123456789' * 4}, .gitmodules has 9876543210{'0123456789' * 3}; "
+            "run 3rdparty/pin_submodules.sh",
+        ),
+        (
+            ".gitmodules",
+            "release = v2.7.3",
+            "release = v2.7.3 abc",
+            "3rdparty/NeMo: the git link is missing, .gitmodules has abc; run 3rdparty/pin_submodules.sh",
         ),
     ],
 )
