@@ -7,7 +7,7 @@
 when the first of them is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -65,6 +65,20 @@ class RowBatch(list):  # type: ignore[type-arg]  # a list of tensors
         super().__init__([_PLACEHOLDER] * (len(row_ptr) - 1))
         self.values, self.columns, self.row_ptr, self.row_dtype = values, columns, row_ptr, row_dtype
         self.is_compact, self._is_filled = True, False
+
+    @classmethod
+    def of(cls, rows: "Sequence[torch.Tensor]") -> "RowBatch":
+        """The compact form of any batch: of one that ``__getitems__`` returned, or of ``[2, nnz]`` tensors."""
+        if isinstance(rows, RowBatch) and rows.is_compact:
+            return rows
+        pairs = [row.numpy() for row in rows]
+        joined = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.float32)
+        row_ptr = np.zeros(len(pairs) + 1, dtype=np.int64)
+        np.cumsum([pair.shape[1] for pair in pairs], out=row_ptr[1:])
+        columns = joined[1].astype(np.int64)
+        if columns.max(initial=0) < 2**31:
+            columns = columns.astype(np.int32)
+        return cls(np.ascontiguousarray(joined[0]), columns, row_ptr, joined.dtype)
 
     def _fill(self) -> None:
         if self._is_filled:

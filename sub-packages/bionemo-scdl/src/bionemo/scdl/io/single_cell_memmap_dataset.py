@@ -469,10 +469,11 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
             if rows.dtype.kind not in "iu":
                 raise IndexError(f"Row numbers must be integers, but got {rows.dtype}")
             rows = rows.astype(np.int64, copy=False)
-            if rows.size and not (-num_rows <= int(rows.min()) and int(rows.max()) < num_rows):
-                bad = rows[(rows < -num_rows) | (rows >= num_rows)][0]
+            lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=-1))
+            if lowest < -num_rows or highest >= num_rows:
+                bad = lowest if lowest < -num_rows else highest
                 raise IndexError(f"Row index {bad} is out of bounds for a dataset with {num_rows} rows")
-            if rows.size and int(rows.min()) < 0:
+            if lowest < 0:
                 rows = np.where(rows < 0, rows + num_rows, rows)
         starts = self.row_index[rows].astype(np.int64)
         ends = self.row_index[rows + 1].astype(np.int64)

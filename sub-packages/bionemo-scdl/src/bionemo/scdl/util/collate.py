@@ -4,14 +4,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.scdl.io.row_batch import RowBatch
-from bionemo.scdl.util.torch_dataloader_utils import sparse_csr
+from bionemo.scdl.util.torch_dataloader_utils import computable, sparse_csr
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class CsrCollate:
 
     def __call__(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         """Collate rows; raises DataError where a column does not fit. Values keep their order and duplicates."""
-        rows = _compact(batch, self.num_columns)
+        rows = _fitting(batch, self.num_columns)
         index_dtype = np.int32 if rows.values.size < 2**31 and self.num_columns <= 2**31 else np.int64
         return sparse_csr(
             rows.row_ptr.astype(index_dtype),
@@ -53,7 +52,7 @@ class DenseCollate:
 
     def __call__(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         """Collate rows; raises DataError where a column does not fit."""
-        rows = _compact(batch, self.num_columns)
+        rows = _fitting(batch, self.num_columns)
         num_rows = len(rows.row_ptr) - 1
         if not self.reuse_buffer:
             dense = torch.zeros(num_rows, self.num_columns, dtype=self.dtype)
@@ -63,7 +62,7 @@ class DenseCollate:
             dense = self._buffer[:num_rows].zero_()
         offsets = np.repeat(np.arange(num_rows, dtype=np.int64) * self.num_columns, np.diff(rows.row_ptr))
         positions = torch.from_numpy(offsets + rows.columns)
-        values = torch.from_numpy(_computable(rows.values)).to(self.dtype)
+        values = torch.from_numpy(computable(rows.values)).to(self.dtype)
         dense.view(-1).index_add_(0, positions, values)
         return dense
 
@@ -92,14 +91,14 @@ class PaddedPairsCollate:
         Returns:
             ``columns`` [B, L] int64, ``values`` [B, L] (zero where padded) and ``mask`` [B, L] bool, True for genes.
         """
-        rows = _compact(batch, None)
+        rows = RowBatch.of(batch)
         lengths = np.diff(rows.row_ptr)
         kept = lengths if self.max_length is None else np.minimum(lengths, self.max_length)
         width = int(-(-int(kept.max(initial=0)) // self.pad_to) * self.pad_to)
         mask = np.arange(width) < kept[:, None]
         within = np.arange(rows.values.size) - np.repeat(rows.row_ptr[:-1], lengths)
         chosen = within < np.repeat(kept, lengths)
-        values = _computable(rows.values)
+        values = computable(rows.values)
         padded_values = np.zeros(mask.shape, dtype=values.dtype)
         padded_columns = np.full(mask.shape, self.pad_column, dtype=np.int64)
         padded_values[mask] = values[chosen]
@@ -111,23 +110,13 @@ class PaddedPairsCollate:
         }
 
 
-def _compact(batch: Any, num_columns: int | None) -> RowBatch:
-    """The batch's three arrays, made from its tensors where it does not have them."""
-    if isinstance(batch, RowBatch) and batch.is_compact:
-        rows = batch
-    else:
-        pairs = [row.numpy() for row in batch]
-        joined = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.float32)
-        row_ptr = np.concatenate([np.zeros(1, np.int64), np.cumsum([pair.shape[1] for pair in pairs], dtype=np.int64)])
-        rows = RowBatch(np.ascontiguousarray(joined[0]), joined[1].astype(np.int64), row_ptr, joined.dtype)
-    if num_columns is not None and rows.columns.size and int(rows.columns.max()) >= num_columns:
+def _fitting(batch: Sequence[torch.Tensor], num_columns: int) -> RowBatch:
+    """The compact batch, if all its columns are below the width."""
+    rows = RowBatch.of(batch)
+    greatest = int(rows.columns.max(initial=-1))
+    if greatest >= num_columns:
         raise DataError(
-            f"num_columns is {num_columns}, but the batch has a value in column {int(rows.columns.max())}. "
+            f"num_columns is {num_columns}, but the batch has a value in column {greatest}. "
             "Take the width from dataset.number_of_variables()."
         )
     return rows
-
-
-def _computable(values: np.ndarray) -> np.ndarray:
-    signed = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
-    return values.astype(signed.get(values.dtype.name, values.dtype), copy=False)

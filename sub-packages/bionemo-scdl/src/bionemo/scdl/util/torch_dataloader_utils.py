@@ -14,8 +14,13 @@ from bionemo.scdl.io.row_batch import RowBatch
 
 
 # torch knows these types but hardly computes with them.
-_COMPUTABLE = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+_COMPUTABLE = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
 _is_csr_announced = False
+
+
+def computable(values: np.ndarray) -> np.ndarray:
+    """The values in a dtype that torch computes with: int32 or int64 for the wider unsigned ones."""
+    return values.astype(_COMPUTABLE.get(values.dtype, values.dtype), copy=False)
 
 
 def sparse_csr(row_ptr: np.ndarray, columns: np.ndarray, values: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
@@ -28,7 +33,6 @@ def sparse_csr(row_ptr: np.ndarray, columns: np.ndarray, values: np.ndarray, siz
         size: Rows and columns.
     """
     global _is_csr_announced
-    values = values.astype(_COMPUTABLE.get(values.dtype.name, values.dtype), copy=False)
     if not _is_csr_announced:  # torch says once per process that its CSR support is in beta
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -37,7 +41,11 @@ def sparse_csr(row_ptr: np.ndarray, columns: np.ndarray, values: np.ndarray, siz
             )
         _is_csr_announced = True
     return torch.sparse_csr_tensor(
-        torch.from_numpy(row_ptr), torch.from_numpy(columns), torch.from_numpy(values), size, check_invariants=False
+        torch.from_numpy(row_ptr),
+        torch.from_numpy(columns),
+        torch.from_numpy(computable(values)),
+        size,
+        check_invariants=False,
     )
 
 
@@ -55,22 +63,13 @@ def collate_sparse_matrix_batch(batch: Sequence[torch.Tensor], *, num_columns: i
     Raises:
         DataError: A column number does not fit ``num_columns``.
     """
-    if isinstance(batch, RowBatch) and batch.is_compact:
-        row_ptr, columns = batch.row_ptr, batch.columns
-        values = batch.values.astype(batch.row_dtype, copy=False)
-    else:
-        pairs = [row.numpy() for row in batch]
-        lengths = [pair.shape[1] for pair in pairs]
-        row_ptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-        joined = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.float32)
-        values, columns = np.ascontiguousarray(joined[0]), joined[1].astype(np.int64)
-        if not columns.size or int(columns.max()) < 2**31:
-            columns = columns.astype(np.int32)
-    greatest = int(columns.max()) if columns.size else -1
+    rows = RowBatch.of(batch)
+    greatest = int(rows.columns.max(initial=-1))
     width = greatest + 1 if num_columns is None else num_columns
     if greatest >= width:
         raise DataError(f"num_columns is {num_columns}, but the batch has a value in column {greatest}.")
-    return sparse_csr(row_ptr, columns, values, (len(row_ptr) - 1, width))
+    values = rows.values.astype(rows.row_dtype, copy=False)
+    return sparse_csr(rows.row_ptr, rows.columns, values, (len(rows), width))
 
 
 def collate_neighbor_sparse_matrix_batch(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
