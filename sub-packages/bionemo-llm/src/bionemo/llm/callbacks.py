@@ -17,7 +17,7 @@ import numpy as np
 from bionemo.core.progress import progress_bar
 from bionemo.llm.checkpoint import read_json
 from bionemo.llm.lightning import BionemoLightningModule, MeanLoss
-from bionemo.llm.loss_plot import draw_loss_plot
+from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
 from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.training_state import STATE_DIR
@@ -39,14 +39,20 @@ class MetricsWriter(pl.Callback):
         csv: Rows go here; None on other ranks than the first.
         log_every_n_steps: Optimizer steps between rows.
         reference_line: Height of the picture's horizontal line, nats.
+        reference_label: What the line means.
     """
 
     def __init__(
-        self, run: RunDirectory, csv: MetricsCsv | None, log_every_n_steps: int, reference_line: float | None = None
+        self,
+        run: RunDirectory,
+        csv: MetricsCsv | None,
+        log_every_n_steps: int,
+        reference_line: float | None = None,
+        reference_label: str = RESIDUE_FREQUENCIES_LABEL,
     ) -> None:
         self.run, self.csv = run, csv
         self.log_every_n_steps = log_every_n_steps
-        self.reference_line = reference_line
+        self.reference_line, self.reference_label = reference_line, reference_label
         self.latest: dict[str, float] = {}
         self._row: dict[str, Any] | None = None
         self._clock = Stopwatch()
@@ -126,7 +132,12 @@ class MetricsWriter(pl.Callback):
 
     def _draw(self) -> None:
         if self.csv is not None and self.run.metrics_path.exists():
-            draw_loss_plot(self.run.metrics_path, self.run.plot_path, reference_line=self.reference_line)
+            draw_loss_plot(
+                self.run.metrics_path,
+                self.run.plot_path,
+                reference_line=self.reference_line,
+                reference_label=self.reference_label,
+            )
 
 
 class Stopwatch:

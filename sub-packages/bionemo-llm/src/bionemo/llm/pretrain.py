@@ -24,6 +24,7 @@ from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_stat
 from bionemo.llm.data.pack_loaders import PackLoading, as_is, build_pack_loader
 from bionemo.llm.data.packed_dataset import PackedDataset
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
+from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL
 from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
@@ -62,6 +63,7 @@ class PretrainTask:
 
     Attributes:
         name: Of the model, for the log.
+        reference_label: What the picture calls the cross-entropy under the training frequencies.
         model_config: Architecture that the flags describe.
         vocabulary: Its size and special ids.
         layout: How checkpoints are named and which files go with them.
@@ -79,6 +81,7 @@ class PretrainTask:
     build_datasets: Callable[[RunDirectory], Datasets]
     agreement: tuple[str, ...]
     start_from: Path | None = None
+    reference_label: str = RESIDUE_FREQUENCIES_LABEL
 
 
 def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
@@ -284,7 +287,7 @@ def build_run_trainer(
     csv = None
     if process_rank() == 0:
         csv = MetricsCsv.resume_from(run.metrics_path, module.progress.step)
-    metrics = MetricsWriter(run, csv, required(config.log_every_n_steps), reference_line=unigram_loss)
+    metrics = MetricsWriter(run, csv, required(config.log_every_n_steps), unigram_loss, task.reference_label)
     callbacks: list[pl.Callback] = [metrics]
     if not config.disable_checkpointing:
 
