@@ -112,11 +112,12 @@ def optimizer_step(parameters: list[torch.nn.Parameter], optimizer: torch.optim.
 
 
 def make_pack(lengths: list[int]) -> Any:
-    """A masked pack of random residues."""
+    """A masked pack of random residues, longest sequence first as the sampler's packs are."""
     from bionemo.esm2.data.packed_dataset import build_masking
     from bionemo.llm.data.packing import build_packed_batch
 
     rng = np.random.default_rng(1)
+    lengths = sorted(lengths, reverse=True)
     tokens = rng.integers(4, 24, size=sum(lengths))
     ends = np.cumsum(lengths)
     tokens[np.concatenate(([0], ends[:-1]))], tokens[ends - 1] = 0, 2

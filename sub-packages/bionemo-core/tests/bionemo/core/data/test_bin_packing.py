@@ -35,7 +35,7 @@ def test_all_are_packed_once_within_the_limits(lengths, max_tokens, max_sequence
     assert sorted(np.concatenate(packs).tolist()) == list(range(len(lengths)))
     assert all(lengths[pack].sum() <= max_tokens for pack in packs)
     assert all(len(pack) <= (max_sequences or len(lengths)) for pack in packs)
-    assert all(pack.tolist() == sorted(pack.tolist()) for pack in packs)
+    assert all(pack.tolist() == sorted(pack.tolist(), key=lambda i: (-lengths[i], i)) for pack in packs)
     if max_sequences is None:  # best fit never leaves two packs at most half full
         assert sum(lengths[pack].sum() * 2 <= max_tokens for pack in packs) <= 1
 
