@@ -28,9 +28,13 @@ shell_syntax() {
     return "$status"
 }
 
-# fw needs NeMo and is therefore not installed beside the others; its source is all that the checker reads.
+# fw needs NeMo and is therefore not installed beside the others; its source is all that the checkers need.
 dependency_direction() {
     PYTHONPATH=sub-packages/bionemo-fw/src "$BIN/lint-imports" --no-cache
+}
+
+dependencies_agree() {
+    PYTHONPATH=sub-packages/bionemo-fw/src "$BIN/python" -m bionemo.fw.dependency_graph
 }
 
 # quiet COMMAND: shows the output only if the command fails.
@@ -43,6 +47,7 @@ check "lint (ruff check)" quiet "$BIN/ruff" check .
 check "format (ruff format)" quiet "$BIN/ruff" format --check .
 check "types (mypy, strict on core, scdl, webdatamodule and llm.data)" quiet "$BIN/mypy"
 check "dependency direction (import-linter)" quiet dependency_direction
+check "declared dependencies agree with imports" dependencies_agree
 check "headers, sizes, layout, versions, pins, imports of tests" "$BIN/python" ci/scripts/check_repository.py
 check "requirements files agree with pyproject.toml" "$BIN/python" ci/scripts/generate_requirements.py --check
 check "shell syntax" shell_syntax
