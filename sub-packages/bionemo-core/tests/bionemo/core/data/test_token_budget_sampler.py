@@ -72,7 +72,7 @@ def test_windows_follow_the_permuted_order():
     assert sorted(unshuffled.tolist()) == list(range(600, 900))
 
 
-GOLDEN_PLAN = [[[10, 8], [11], [6, 4, 1, 0, 3]], [[2, 5, 9], [7]], [[5, 9], [7, 10], [1, 4, 11, 0]], [[3], [6, 8, 2]]]
+GOLDEN_PLAN = [[[10, 8], [11], [6, 4, 3, 1, 0]], [[9, 5, 2], [7]], [[9, 5], [10, 7], [11, 4, 1, 0]], [[3], [8, 6, 2]]]
 
 
 def test_golden_plan():
