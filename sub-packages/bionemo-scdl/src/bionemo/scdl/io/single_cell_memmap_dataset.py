@@ -200,24 +200,26 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
     def _is_writable(self) -> bool:
         return self._explicit_mode == Mode.READ_APPEND
 
-    def load(self, data_path: str | os.PathLike[str]) -> None:
+    def load(self, stored_path: str | os.PathLike[str]) -> None:
         """Open an archive and check that its files fit together.
 
         Raises:
             FileNotFoundError: The archive or one of its files does not exist.
             FormatError: The archive is damaged.
         """
-        folder = Path(data_path)
+        folder = Path(stored_path)
         if not folder.exists():
             raise MissingFileError(
-                f"Error: the specified data path to the mmap files {data_path} does not exist. "
+                f"Error: the specified data path to the mmap files {stored_path} does not exist. "
                 "Specify an updated filepath or provide an h5ad path to the dataset."
             )
         metadata_path = folder / FileNames.METADATA.value
         if not metadata_path.exists():
-            raise MissingFileError(f"Error: the metadata file {data_path}/{FileNames.METADATA.value} does not exist.")
+            raise MissingFileError(
+                f"Error: the metadata file {stored_path}/{FileNames.METADATA.value} does not exist."
+            )
         self._reset()
-        self.data_path = data_path
+        self.data_path = stored_path
         try:
             self.metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -268,7 +270,7 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
 
     # -- converting -----------------------------------------------------------------------------------------------
 
-    def load_h5ad(self, h5ad_path: str | os.PathLike[str]) -> None:
+    def load_h5ad(self, anndata_path: str | os.PathLike[str]) -> None:
         """Convert an h5ad file into this dataset's folder, in one step, and open it.
 
         Raises:
@@ -290,7 +292,7 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
             load_block_row_size=self.load_block_row_size,
             max_memory_mb=self.max_memory_mb,
         )
-        convert_h5ad(h5ad_path, self.data_path, options, overwrite=True)
+        convert_h5ad(anndata_path, self.data_path, options, overwrite=True)
         self.load(self.data_path)
         self.mode = Mode.CREATE_APPEND
 

@@ -269,6 +269,16 @@ def test_release_0_1_3_finds_what_it_can_read(dataset):
         assert not any(pa.types.is_dictionary(field.type) for field in pq.read_schema(parquets[0]))
 
 
+def test_methods_take_the_keywords_of_release_0_1_3(dataset, tmp_path):
+    dataset.load(stored_path=dataset.data_path)
+    dataset.load_h5ad(anndata_path=tmp_path / "archive.h5ad")
+    dataset.get_row(index=0, return_var_features=True, var_feature_names=None)
+    dataset.get_row_column(index=0, column=1, impute_missing_zeros=True)
+    dataset.concat(other_dataset=[], extend_copy_size=1, output_path=None, destroy_on_copy=False)
+    dataset.save(output_path=None)
+    assert len(dataset) == 4
+
+
 def test_opening_is_silent(dataset):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
