@@ -6,6 +6,7 @@
 MkDocs calls the functions below (`hooks` in mkdocs.yml). The pages exist only while the site is built.
 """
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -46,9 +47,18 @@ def readme_page(package_dir: Path) -> str:
 
 
 def readme_text(package_dir: Path) -> str:
-    """Read a README; links to files of the repository become plain text, for the site does not hold those files."""
+    """Read a README; links to files of the repository become plain text, for the site does not hold those files.
+
+    Pictures are put into the page itself.
+    """
     text = (package_dir / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)
+    text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)
+    return re.sub(r"(?<=\]\()(?!https?://)[^)]+\.png(?=\))", lambda found: embedded(package_dir / found.group()), text)
+
+
+def embedded(png_path: Path) -> str:
+    """Return a picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png_path.read_bytes()).decode()}"
 
 
 def notebook_text(path: Path) -> str:

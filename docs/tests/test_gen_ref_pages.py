@@ -38,10 +38,12 @@ def test_public_modules_get_a_page_and_private_ones_none(pages: ModuleType, tmp_
     assert pages.api_page("bionemo.x.api") == "api/bionemo/x/api.md"
 
 
-def test_links_into_the_checkout_become_text(pages: ModuleType, tmp_path: Path) -> None:
+def test_links_into_the_checkout_become_text_and_pictures_part_of_the_page(pages: ModuleType, tmp_path: Path) -> None:
     text = "[code](src/x.py), [site](https://example.org), [below](#a), ![plot](p.png)"
     (tmp_path / "README.md").write_text(text)
-    assert pages.readme_text(tmp_path) == "code, [site](https://example.org), [below](#a), ![plot](p.png)"
+    (tmp_path / "p.png").write_bytes(b"png")
+    expected = "code, [site](https://example.org), [below](#a), ![plot](data:image/png;base64,cG5n)"
+    assert pages.readme_text(tmp_path) == expected
 
 
 def test_a_notebook_becomes_text_with_outputs_and_figures(pages: ModuleType, tmp_path: Path) -> None:
