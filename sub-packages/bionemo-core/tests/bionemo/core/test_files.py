@@ -4,11 +4,9 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from bionemo.core.files import (
     write_json,
     write_text,
 )
+from bionemo.testing.kills import kill_runner
 
 
 def names_in(folder: Path) -> list[str]:
@@ -246,38 +245,23 @@ def test_every_file_is_synced_before_the_rename(tmp_path, monkeypatch):
     assert synced[1:] == ["rename", str(tmp_path)]
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from bionemo.core.files import atomic_directory, write_text
-folder, count = Path(sys.argv[1]), 0
-print("ready", flush=True)
-while True:
-    count += 1
-    write_text(folder / "file", str(count % 10) * 200_000)
-    with atomic_directory(folder / "dir", overwrite=True) as new:
-        for name in ("one", "two"):
-            (new / name).write_text(str(count))
-"""
+def write_again_and_again(parent):
+    for number in range(1, 21):
+        write_text(parent / "file", str(number % 10) * 200_000)
+        with atomic_directory(parent / "dir", overwrite=True) as folder:
+            fill(folder, str(number))
 
 
 def test_killed_writer_leaves_old_or_new_and_its_leftovers_are_cleared(tmp_path):
-    write_text(tmp_path / "file", "0" * 200_000)
-    with atomic_directory(tmp_path / "dir") as folder:
-        fill(folder, "0")
-    for round_number in range(5):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        writer.stdout.readline()
-        time.sleep(0.02 + 0.013 * round_number)
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
+    def check(kill):
         content = (tmp_path / "file").read_text()
         assert len(content) == 200_000
         assert len(set(content)) == 1
         assert (tmp_path / "dir" / "one").read_text() == (tmp_path / "dir" / "two").read_text() != ""
         remove_leftovers(tmp_path)
         assert names_in(tmp_path) == ["dir", "file"]
+
+    kill_runner(write_again_and_again, tmp_path, check=check, preload=(__name__,))
 
 
 def test_leftovers_of_the_living_stay(tmp_path):
