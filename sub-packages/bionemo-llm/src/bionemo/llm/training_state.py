@@ -96,18 +96,29 @@ def write_training_state(
     tensors = {
         f"{moment}.{names[idx]}": value for idx, moments in state["state"].items() for moment, value in moments.items()
     }
-    folder = directory / STATE_DIR
-    folder.mkdir()
-    write_tensors(folder / "optimizer.safetensors", tensors)
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
+    write_state_file(directory, progress=progress, agreement=agreement, groups=groups, schedule=schedule, **extra)
+    write_tensors(directory / STATE_DIR / "optimizer.safetensors", tensors)
+
+
+def write_state_file(
+    directory: Path,
+    *,
+    progress: Progress,
+    agreement: Mapping[str, Any],
+    groups: list[dict[str, Any]],
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    **extra: Any,
+) -> None:
+    """Write ``training_state/state.json``: everything of a training state that is not a tensor."""
+    (directory / STATE_DIR).mkdir()
     write_json(
-        folder / "state.json",
+        directory / STATE_DIR / "state.json",
         {
             "format": FORMAT_VERSION,
             "progress": asdict(progress),
             "agreement": dict(agreement),
-            "groups": [
-                {key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]
-            ],
+            "groups": groups,
             "schedule": schedule.state_dict(),
             "num_threads": torch.get_num_threads(),
             **extra,
@@ -115,11 +126,15 @@ def write_training_state(
     )
 
 
-def read_training_state(directory: Path) -> TrainingState:
+def read_training_state(directory: Path, *, engine: str = "lightning") -> TrainingState:
     """Read ``training_state/``; nothing is unpickled.
 
+    Args:
+        directory: The checkpoint.
+        engine: The engine that goes on. The megatron engine's optimizer lies in its shards and is not read here.
+
     Raises:
-        CheckpointError: It is missing, damaged or of another format.
+        CheckpointError: It is missing, damaged, of another format or of another engine.
     """
     folder = directory / STATE_DIR
     if not folder.is_dir():
@@ -129,11 +144,17 @@ def read_training_state(directory: Path) -> TrainingState:
     values = read_json(folder / "state.json")
     if values.get("format") != FORMAT_VERSION:
         raise CheckpointError(f"{folder / 'state.json'}: format {values.get('format')}, expected {FORMAT_VERSION}.")
+    written_by = values.get("engine", "lightning")
+    if written_by != engine:
+        raise CheckpointError(
+            f"{directory}: was written by the {written_by} engine. Go on with --engine {written_by}"
+            + (", or make one folder of it with consolidate_checkpoint." if written_by == "megatron" else ".")
+        )
     try:
         return TrainingState(
             progress=Progress(**values["progress"]),
             agreement=values["agreement"],
-            optimizer=read_tensors(folder / "optimizer.safetensors"),
+            optimizer=read_tensors(folder / "optimizer.safetensors") if engine == "lightning" else {},
             groups=values["groups"],
             schedule=values["schedule"],
             num_threads=values["num_threads"],

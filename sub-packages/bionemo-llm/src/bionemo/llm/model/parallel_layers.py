@@ -17,24 +17,31 @@ from megatron.core.tensor_parallel import (
     RowParallelLinear,
     VocabParallelEmbedding,
     copy_to_tensor_model_parallel_region,
+    set_tensor_model_parallel_attributes,
 )
 from torch import Tensor, nn
 
 from bionemo.llm.model.placement import Placement
 
 
-class _WithoutExtraState(nn.Module):
-    """Takes away the empty ``_extra_state`` that Megatron adds for Transformer Engine's sake."""
+class _Shared(nn.Module):
+    """What both linears need beside Megatron's layer."""
 
+    # Megatron adds an empty extra state for Transformer Engine's sake.
     get_extra_state = nn.Module.get_extra_state
     set_extra_state = nn.Module.set_extra_state
 
-    def forget_extra_state(self) -> None:
-        """Remove the hook that expects it when a state dict is loaded."""
+    def mark_shared(self, dim: int) -> None:
+        """Mark the weight as shared along a dimension, and expect no extra state when a state dict is loaded.
+
+        Megatron marks weights where it initialises them, which is not done here; unmarked ones count as copies, and
+        the gradient's norm would leave out all ranks but the first.
+        """
+        set_tensor_model_parallel_attributes(self.weight, True, dim, 1)
         self._load_state_dict_pre_hooks.clear()
 
 
-class ColumnLinear(_WithoutExtraState, ColumnParallelLinear):  # type: ignore[misc]  # megatron has no types
+class ColumnLinear(_Shared, ColumnParallelLinear):  # type: ignore[misc]  # megatron has no types
     """A linear layer whose outputs are shared by the tensor-parallel ranks."""
 
     def __init__(
@@ -58,10 +65,10 @@ class ColumnLinear(_WithoutExtraState, ColumnParallelLinear):  # type: ignore[mi
             gather_output=False,
             tp_group=tp_group,
         )
-        self.forget_extra_state()
+        self.mark_shared(dim=0)
 
 
-class RowLinear(_WithoutExtraState, RowParallelLinear):  # type: ignore[misc]  # megatron has no types
+class RowLinear(_Shared, RowParallelLinear):  # type: ignore[misc]  # megatron has no types
     """A linear layer whose inputs are shared by the tensor-parallel ranks."""
 
     def __init__(
@@ -85,7 +92,7 @@ class RowLinear(_WithoutExtraState, RowParallelLinear):  # type: ignore[misc]  #
             input_is_parallel=True,
             tp_group=tp_group,
         )
-        self.forget_extra_state()
+        self.mark_shared(dim=1)
 
     def _forward_impl(self, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         kwargs["tp_group"] = self.tp_group  # without it Megatron asks its globals, and says so with a warning
@@ -95,14 +102,16 @@ class RowLinear(_WithoutExtraState, RowParallelLinear):  # type: ignore[misc]  #
 
 def vocab_parallel_embedding(placement: Placement, padded_vocab_size: int, hidden_size: int) -> nn.Module:
     """Build a word embedding whose rows are shared by the tensor-parallel ranks."""
-    embedding: nn.Module = VocabParallelEmbedding(
+    embedding = VocabParallelEmbedding(
         padded_vocab_size,
         hidden_size,
         init_method=placement.config.init_method,
         config=placement.config,
         tp_group=placement.groups.tp,
     )
-    return embedding
+    set_tensor_model_parallel_attributes(embedding.weight, True, 0, 1)
+    module: nn.Module = embedding
+    return module
 
 
 class VocabParallelOutput(nn.Module):
@@ -126,9 +135,7 @@ class VocabParallelOutput(nn.Module):
         if not tied:
             self.weight = nn.Parameter(torch.zeros(share, placement.config.hidden_size))
         for parameter in self.parameters():
-            parameter.tensor_model_parallel = True  # type: ignore[attr-defined]  # read by Megatron
-            parameter.partition_dim = 0  # type: ignore[attr-defined]
-            parameter.partition_stride = 1  # type: ignore[attr-defined]
+            set_tensor_model_parallel_attributes(parameter, True, 0, 1)
 
     def forward(self, states: Tensor, weight: Tensor) -> Tensor:
         """Project [M, H] to [M, V]."""
