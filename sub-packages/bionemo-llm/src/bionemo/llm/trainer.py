@@ -131,5 +131,6 @@ def quiet_lightning() -> None:
         ".*IterableDataset.*has .__len__. defined.*",
         ".*is smaller than the logging interval.*",
         ".*Checkpoint directory.*",
+        ".*overridden `transfer_batch_to_device`.*",
     ):
         warnings.filterwarnings("ignore", message=pattern)

@@ -42,7 +42,7 @@ def test_the_three_steps_reach_95_percent(folder, capsys, monkeypatch):
         assert (folder / f"results/example_model/{step}/digits.png").read_bytes()[:8] == PNG
 
 
-def test_an_odd_number_of_digits_and_the_decoder_kept(folder, capsys, monkeypatch):
+def test_an_odd_number_of_digits_and_the_decoder_kept(folder, capsys, monkeypatch, recwarn):
     monkeypatch.chdir(folder)
     small = ["--data-dir", str(folder / "none"), "--num-steps", "2", "--batch-size", "16"]
     assert run(capsys, "train", *small, "--result-dir", "p")[0] == 0
@@ -57,6 +57,7 @@ def test_an_odd_number_of_digits_and_the_decoder_kept(folder, capsys, monkeypatc
     assert run(capsys, "finetune", *small, *more[:2], "--result-dir", "f2")[0] == 0
     assert run(capsys, "predict", *small[:2], *more, "--num-digits", "37", "--result-dir", "o")[0] == 0
     assert len((folder / "o/predictions.csv").read_text().splitlines()) == 38
+    assert [str(warning.message) for warning in recwarn if "lightning" in warning.filename] == []
 
 
 @pytest.mark.parametrize(
