@@ -27,6 +27,7 @@ class Stream(enum.IntEnum):
     CLUSTER_MEMBER = 4
     PACK_ORDER = 5
     SPLIT = 6
+    DROPOUT = 7
 
 
 def rng_for(seed: int, stream: Stream, *, epoch: int = 0, index: int = 0) -> np.random.Generator:
@@ -55,9 +56,16 @@ def mix64(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
     Source: the finaliser of SplitMix64 (Steele, Lea and Flood 2014, variant 13 of Stafford's constants).
     """
-    words = (words ^ (words >> np.uint64(30))) * _MULTIPLIERS[0]
-    words = (words ^ (words >> np.uint64(27))) * _MULTIPLIERS[1]
-    return words ^ (words >> np.uint64(31))
+    return mix64_in_place(words.copy(), np.empty_like(words))
+
+
+def mix64_in_place(words: npt.NDArray[np.uint64], scratch: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Do as :func:`mix64` without new memory; `scratch` is of the size of `words`, which are returned."""
+    for shift, multiplier in ((30, _MULTIPLIERS[0]), (27, _MULTIPLIERS[1])):
+        words ^= np.right_shift(words, np.uint64(shift), out=scratch)
+        words *= multiplier
+    words ^= np.right_shift(words, np.uint64(31), out=scratch)
+    return words
 
 
 def hash_words(*words: Any) -> npt.NDArray[np.uint64]:
@@ -69,8 +77,22 @@ def hash_words(*words: Any) -> npt.NDArray[np.uint64]:
     Returns:
         uint64 array of the broadcast shape, at least one-dimensional.
     """
+    num_scalars = next((place for place, word in enumerate(words) if type(word) is not int), len(words))
+    result = _hash_scalars(words[:num_scalars])
+    for position, word in enumerate(words[num_scalars:], start=num_scalars + 1):
+        result = _add_word(result, position, word)
+    return result.copy() if num_scalars == len(words) else result
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_scalars(words: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+    """The hash so far, of words that many hashes begin with."""
     result = np.zeros(1, dtype=np.uint64)
     for position, word in enumerate(words, start=1):
-        salted = np.atleast_1d(np.asarray(word)).astype(np.uint64) + np.array([position], dtype=np.uint64) * _GOLDEN
-        result = mix64(result ^ mix64(salted))
+        result = _add_word(result, position, word)
     return result
+
+
+def _add_word(result: npt.NDArray[np.uint64], position: int, word: Any) -> npt.NDArray[np.uint64]:
+    salted = np.atleast_1d(np.asarray(word)).astype(np.uint64) + np.array([position], dtype=np.uint64) * _GOLDEN
+    return mix64(result ^ mix64(salted))

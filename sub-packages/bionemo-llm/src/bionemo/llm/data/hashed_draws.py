@@ -9,13 +9,17 @@ The words of one sample's tokens are a SplitMix64 stream that starts at the samp
 "Fast splittable pseudorandom number generators").
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.randomness import Stream, hash_words, mix64
+from bionemo.core.buffers import BATCHES
+from bionemo.core.randomness import Stream, hash_words, mix64_in_place
 
 
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLES_STEP = 2**13
 
 
 def sample_keys(seed: int, stream: Stream, epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -43,12 +47,22 @@ def token_words(keys: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray
     Returns:
         [sum(lengths)] uint64, sample after sample.
     """
-    starts = np.zeros(len(lengths), dtype=np.uint64)
-    np.cumsum(lengths[:-1], out=starts[1:], dtype=np.uint64)
+    ends = np.cumsum(lengths)
+    num_words = int(ends[-1]) if len(ends) else 0
+    words, scratch = BATCHES.empty(num_words, np.uint64), BATCHES.empty(num_words, np.uint64)
     # Word number p of a sample is mix64(key + p * gamma); the global counter is shifted back by the sample's start.
-    words = np.repeat(keys - starts * _GOLDEN_GAMMA, lengths)
-    words += np.arange(len(words), dtype=np.uint64) * _GOLDEN_GAMMA
-    return mix64(words)
+    start = 0
+    for key, end in zip(keys - (ends - lengths).astype(np.uint64) * _GOLDEN_GAMMA, ends.tolist(), strict=True):
+        words[start:end] = key
+        start = end
+    words += _multiples(-(-num_words // _MULTIPLES_STEP))[:num_words]
+    return mix64_in_place(words, scratch)
+
+
+@functools.lru_cache(maxsize=4)
+def _multiples(num_steps: int) -> NDArray[np.uint64]:
+    """0, 1, 2, ... times gamma, as many as some steps have: packs of one budget share them."""
+    return np.arange(num_steps * _MULTIPLES_STEP, dtype=np.uint64) * _GOLDEN_GAMMA
 
 
 def draw_below(words: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -117,15 +117,14 @@ def mask_pack(
     """
     words = token_words(sample_keys(masking.seed, Stream.MASK, epoch, sample_idx), lengths)
     # The upper half of a word is the uniform draw r of the published procedure, the lower half names the random token.
-    uniform = (words >> np.uint64(32)).astype(np.uint32)
-    selected = uniform < np.uint64(round(masking.mask_prob * _HALF_WORD))
-    positions = np.flatnonzero(selected)
+    last_selected = (round(masking.mask_prob * _HALF_WORD) << 32) - 1
+    positions = np.flatnonzero(words <= np.uint64(max(last_selected, 0)))
     originals = tokens[positions].astype(np.int64)
     ordinary = np.ones(len(positions), dtype=bool)
     for special_id in masking.special_ids:
         ordinary &= originals != special_id
     positions, originals = positions[ordinary], originals[ordinary]
-    draw = uniform[positions]
+    draw = words[positions] >> np.uint64(32)
     hide_below = np.uint64(round(masking.mask_prob * masking.mask_token_prob * _HALF_WORD))
     replace_below = np.uint64(
         round(masking.mask_prob * (masking.mask_token_prob + masking.random_token_prob) * _HALF_WORD)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bionemo.core.buffers import BATCHES
 from bionemo.core.errors import DataError
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.data.masking import PackMasking, mask_pack
@@ -59,9 +60,10 @@ def build_packed_batch(
         raise DataError(f"A pack's lengths sum to {int(lengths.sum())}, but it has {num_tokens} tokens.")
     if num_tokens > max_tokens:
         raise DataError(f"A pack has {num_tokens} tokens, more than max_tokens={max_tokens}. Raise the token budget.")
-    input_ids = np.full(max_tokens, pad_token_id, dtype=np.int64)
+    input_ids, labels = BATCHES.empty(max_tokens, np.int64), BATCHES.empty(max_tokens, np.int64)
     input_ids[:num_tokens] = tokens
-    labels = np.full(max_tokens, MLM_LOSS_IGNORE_INDEX, dtype=np.int64)
+    input_ids[num_tokens:] = pad_token_id
+    labels.fill(MLM_LOSS_IGNORE_INDEX)
     if masking is not None and num_sequences:
         mask_idx = sample_idx if mask_idx is None else mask_idx
         positions, replacement_ids = mask_pack(tokens, lengths, mask_idx, epoch=epoch, masking=masking)
@@ -71,9 +73,12 @@ def build_packed_batch(
     cu_seqlens = np.full(rounded + 1, num_tokens, dtype=np.int32)
     cu_seqlens[0] = 0
     np.cumsum(lengths, out=cu_seqlens[1 : num_sequences + 1], dtype=np.int32)
-    position_ids = np.zeros(max_tokens, dtype=np.int32)
-    position_ids[:num_tokens] = np.arange(num_tokens, dtype=np.int32)
-    position_ids[:num_tokens] -= np.repeat(cu_seqlens[:num_sequences], lengths)
+    position_ids = BATCHES.empty(max_tokens, np.int32)
+    longest = int(lengths.max(initial=0))
+    counted = np.arange(longest, dtype=np.int32)
+    for end, length in zip(cu_seqlens[1:].tolist(), lengths.tolist(), strict=False):
+        position_ids[end - length : end] = counted[:length]
+    position_ids[num_tokens:] = 0
     padded_idx = np.full(rounded, -1, dtype=np.int64)
     padded_idx[:num_sequences] = sample_idx
     return PackedBatch(
@@ -81,7 +86,7 @@ def build_packed_batch(
         labels=torch.from_numpy(labels),
         position_ids=torch.from_numpy(position_ids),
         cu_seqlens=torch.from_numpy(cu_seqlens),
-        max_seqlen=int(lengths.max(initial=0)),
+        max_seqlen=longest,
         sample_idx=torch.from_numpy(padded_idx),
         num_tokens=num_tokens,
         num_sequences=num_sequences,

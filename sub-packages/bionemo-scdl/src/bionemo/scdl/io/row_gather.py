@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bionemo.scdl.io.buffers import BATCHES
+from bionemo.core.buffers import BATCHES
 
 
 def _scipy_routine() -> Callable[..., None] | None:

@@ -3,9 +3,9 @@
 import threading
 
 import numpy as np
-import torch
+import pytest
 
-from bionemo.scdl.io.buffers import BufferPool
+from bionemo.core.buffers import BufferPool
 
 
 def address(array):
@@ -23,6 +23,7 @@ def test_memory_comes_back_when_nothing_holds_it():
 def test_memory_that_an_array_a_view_or_a_tensor_holds_is_left_alone():
     pool = BufferPool()
     array = pool.empty(100_000, np.float32)
+    torch = pytest.importorskip("torch")
     view, tensor = array[5:10], torch.from_numpy(pool.empty(100_000, np.int32))
     held = {address(array), tensor.data_ptr()}
     tensor_view = tensor[3:]
@@ -45,9 +46,21 @@ def test_the_pool_stays_within_its_limit():
     held = [pool.empty(2**16, np.uint8) for _ in range(40)]
     assert pool._kept_bytes <= 2**20
     del held
-    larger = pool.empty(2**17, np.uint8)  # replaces one that is too small
-    assert larger.base is not None
+    larger = pool.empty(2**17, np.uint8)  # replaces what is too small
     assert any(room.nbytes >= 2**17 for room in pool._kept)
+    kept = address(larger)
+    del larger
+    assert address(pool.empty(2**17, np.uint8)) == kept
+
+
+def test_arrays_kept_for_long_do_not_fill_the_pool():
+    pool = BufferPool(max_bytes=2**20)
+    held = [pool.empty(2**16, np.uint8) for _ in range(100)]
+    assert len({address(array) for array in held}) == 100
+    passing = pool.empty(2**16, np.uint8)
+    kept = address(passing)
+    del passing
+    assert address(pool.empty(2**16, np.uint8)) == kept
 
 
 def test_threads_never_share_memory():

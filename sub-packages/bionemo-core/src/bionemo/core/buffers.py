@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 
 
+_MAX_KEPT = 32  # looked through for each batch
+
+
 class BufferPool:
     """Hands out arrays over kept memory; an array is recycled when no array or tensor over it is left."""
 
@@ -37,24 +40,16 @@ class BufferPool:
                 if self._kept[position].nbytes >= size_bytes and sys.getrefcount(self._kept[position]) == 2:
                     return self._kept[position][:size_bytes].view(dtype)
             room = np.empty(size_bytes + size_bytes // 4, np.uint8)  # later batches may be a little larger
-            if self._kept_bytes + room.nbytes <= self.max_bytes:
-                self._kept.append(room)
-                self._kept_bytes += room.nbytes
-            elif self._kept:
-                self._replace_a_free_one(room)
+            self._kept.append(room)
+            self._kept_bytes += room.nbytes
+            # The oldest go: they are too small, or somebody keeps them for long and will free them himself.
+            while self._kept_bytes > self.max_bytes or len(self._kept) > _MAX_KEPT:
+                self._kept_bytes -= self._kept.pop(0).nbytes
             return room[:size_bytes].view(dtype)
 
     def renew_lock(self) -> None:
         """Forget who holds the lock; for a forked child, where only one thread goes on."""
         self._lock = threading.Lock()
-
-    def _replace_a_free_one(self, room: np.ndarray) -> None:
-        """Make room for larger batches where all that is free is too small."""
-        for position in range(len(self._kept)):
-            if sys.getrefcount(self._kept[position]) == 2:
-                self._kept_bytes += room.nbytes - self._kept[position].nbytes
-                self._kept[position] = room
-                return
 
 
 def _counts_are_exact() -> bool:
