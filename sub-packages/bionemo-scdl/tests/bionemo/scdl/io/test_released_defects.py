@@ -255,12 +255,23 @@ def test_d37_the_schema_version_decides_not_the_package_s(make_archive):
     (second.data_path / "version.json").write_text('"0.0.1"')
     first.concat(SingleCellMemMapDataset(second.data_path))
     assert len(first) == 8
+    header = bytearray((second.data_path / "header.sch").read_bytes())
+    header[4] = 9  # the major schema version
+    (second.data_path / "header.sch").write_bytes(header)
+    with pytest.raises(ValueError, match=r"schema version 9\.1\.0"):
+        first.concat(SingleCellMemMapDataset(second.data_path))
 
 
-def test_release_0_1_3_reads_what_we_write(make_archive, counts):
+def released_python():
+    """The interpreter with release 0.1.3; skips where there is none."""
     python = os.environ.get("BIONEMO_SCDL_RELEASED_PYTHON")
     if not python:
         pytest.skip("BIONEMO_SCDL_RELEASED_PYTHON names no interpreter with bionemo-scdl 0.1.3")
+    return python
+
+
+def test_release_0_1_3_reads_what_we_write(make_archive, counts):
+    python = released_python()
     dataset = make_archive(obs=pd.DataFrame({"k": pd.Categorical(["x", None, "y", "x"])}, index=list("abcd")))
     dataset.concat(dataset)
     code = (
@@ -277,3 +288,19 @@ def test_release_0_1_3_reads_what_we_write(make_archive, counts):
     np.testing.assert_array_equal(rows, np.tile(counts, (2, 1)))
     assert obs == [["x"], [None], ["y"], ["x"]]
     assert sys.executable != python
+
+
+@pytest.mark.parametrize("concatenated", [False, True])
+def test_we_read_what_release_0_1_3_writes(write_h5ad, counts, tmp_path, concatenated):
+    code = (
+        "import sys\n"
+        "from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset as D\n"
+        "d = D(sys.argv[2], h5ad_path=sys.argv[1], data_dtype='uint16')\n"
+        "if sys.argv[3] == 'True': d.concat(D(sys.argv[2]))"
+    )
+    path = write_h5ad(sp.csr_matrix(counts), obs=pd.DataFrame({"day": [1, 2, 3, 4]}, index=list("abcd")))
+    arguments = [str(path), str(tmp_path / "old"), str(concatenated)]
+    subprocess.run([released_python(), "-c", code, *arguments], capture_output=True, text=True, check=True)
+    dataset = SingleCellMemMapDataset(tmp_path / "old")
+    np.testing.assert_array_equal(dense_of(dataset), np.tile(counts, (1 + concatenated, 1)))
+    assert dataset.get_row(3, return_obs_features=True)[2] == [4]
