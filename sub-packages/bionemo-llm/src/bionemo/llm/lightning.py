@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bionemo.core.errors import BionemoError
+from bionemo.core.randomness import Stream, hashed_seed
 from bionemo.llm.batch_collation import batch_collator, get_dtype_device, some_first
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
@@ -91,6 +92,8 @@ class BionemoLightningModule(pl.LightningModule):
         loss_function: ``(batch, outputs) -> (loss sum, number it is divided by)``, possibly with further results.
         module: A model built already; then ``configure_model`` builds nothing.
         resume: State of a run to go on with.
+        dropout_seed: Makes dropout a function of it and of the batch's number in the run, so that a resumed run and
+            other numbers of ranks draw the same; None leaves it to torch's global generators.
         model_construct_args: For ``config.configure_model``.
     """
 
@@ -106,6 +109,7 @@ class BionemoLightningModule(pl.LightningModule):
         loss_function: LossFunction | None = None,
         module: nn.Module | None = None,
         resume: TrainingState | None = None,
+        dropout_seed: int | None = None,
         **model_construct_args: Any,
     ) -> None:
         super().__init__()
@@ -121,6 +125,7 @@ class BionemoLightningModule(pl.LightningModule):
         self._model_construct_args = model_construct_args
         self._loss_function = loss_function or config.get_loss_reduction_class()()
         self._resume = resume
+        self._dropout_seed = dropout_seed
         self._counts: Tensor | None = None  # labelled tokens, sequences and tokens of the step under way
         self._unread_counts: Tensor | None = None  # the same of the steps done, until they are wanted on the host
         self._num_micro_batches = 0
@@ -163,6 +168,10 @@ class BionemoLightningModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the sum of one micro-batch's loss to be differentiated; it is divided once, before the step."""
+        if self._dropout_seed is not None:
+            # Dropout takes no generator of its own. The number of the batch in the run is the same for every layout.
+            number = self.progress.consumed_samples + self._num_micro_batches * self.data_parallel_size
+            torch.manual_seed(hashed_seed(self._dropout_seed, Stream.DROPOUT, 0, number + self.global_rank))
         loss_sum, count = self.loss(batch)
         self.train_loss.add(loss_sum, count)
         sizes = [float(batch.get("num_sequences", 1)), float(batch.get("num_tokens", 0))]

@@ -235,7 +235,13 @@ def build_module(
         loss_function=packed_loss,
         module=model,
         resume=resume,
+        dropout_seed=config.seed if has_dropout(model.bert_config) else None,
     )
+
+
+def has_dropout(shape: BioBertConfig) -> bool:
+    """Whether training draws random numbers on the device."""
+    return max(shape.hidden_dropout, shape.attention_dropout) > 0
 
 
 def has_static_shapes(config: PretrainConfig, shape: BioBertConfig) -> bool:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine's arithmetic: one division per step, whatever the micro-batches, and no silent NaN."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +78,36 @@ def test_every_label_of_a_step_weighs_the_same() -> None:
     progress = module.settle_progress()
     assert (progress.step, progress.consumed_samples, progress.consumed_sequences) == (1, 3, 6)
     assert progress.consumed_tokens == 54
+
+
+def test_dropout_follows_the_number_of_the_batch_in_the_run() -> None:
+    """Two batches at once or one after the other, from the start or after another run: the same masks."""
+    config = replace(CONFIG, hidden_dropout=0.5)
+    settings = OptimizerConfig(lr=1e-9, warmup_steps=1, max_steps=10)
+    batches = [packed_batch(seed, 9) for seed in (0, 1)]
+
+    class Losses(pl.Callback):
+        def __init__(self) -> None:
+            self.values = []
+
+        def on_train_batch_end(self, trainer, module, outputs, *args) -> None:
+            self.values.append(outputs["loss"].item())
+
+    def losses(batches: list, accumulate: int, consumed: int = 0, seed: int | None = 7) -> list[float]:
+        model = build_model(config, TOKENIZER, seed=1)
+        module = BionemoLightningModule(
+            config, optimizer=settings, loss_function=packed_loss, module=model, dropout_seed=seed
+        )
+        module.progress.consumed_samples = consumed
+        recorder = Losses()
+        fit(module, batches, accumulate, callbacks=[recorder])
+        return recorder.values
+
+    expected = losses(batches, accumulate=1)
+    torch.rand(3)  # another place of the global generator
+    assert losses(batches, accumulate=2) == pytest.approx(expected, rel=1e-5)
+    assert losses(batches[1:], accumulate=1, consumed=1) == pytest.approx(expected[1:], rel=1e-5)
+    assert losses(batches, accumulate=1, seed=8) != pytest.approx(expected, rel=1e-3)
 
 
 def test_biases_and_norms_do_not_decay() -> None:
