@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo.core.buffers import BATCHES
 from bionemo.core.errors import DataError, FormatError, MissingFileError
 
 
@@ -223,4 +224,7 @@ def check_indices(indices: NDArray[np.int64], num_cells: int) -> NDArray[np.int6
 
 def join(slices: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     """Copy pieces of token arrays one after the other."""
-    return np.concatenate([np.empty(0, dtype=np.int64), *slices], dtype=np.int64)
+    tokens = BATCHES.empty(sum(map(len, slices)), np.int64)
+    if slices:
+        np.concatenate(slices, out=tokens)
+    return tokens

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Counts of some cells in CSR form, and the checks that they are counts.
+
+Letters: B cells, K stored values.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo.core.errors import DataError
+
+
+LOG_MAXIMUM = 20.0
+"""Largest value of log-normalised data: the logarithm of counts per 10,000 or per million stays below."""
+
+
+class Counts(NamedTuple):
+    """Stored counts of some cells, one cell after the other."""
+
+    values: NDArray[np.number]
+    """[K] counts, none missing."""
+
+    columns: NDArray[np.int32]
+    """[K] int32, column of each in the concatenated gene tables of the data set."""
+
+    row_ptr: NDArray[np.int64]
+    """[B + 1] int64, cell b is at ``row_ptr[b]:row_ptr[b + 1]``."""
+
+
+def check_counts(counts: Counts, rows: NDArray[np.int64], source: str, *, allow_fractions: bool = False) -> None:
+    """Refuse values that are no raw counts.
+
+    Args:
+        counts: What was read.
+        rows: [B] int64, which cells of the data set they are, for messages.
+        source: Name of the data, for messages.
+        allow_fractions: Whether estimated counts, such as those after removal of ambient RNA, are let through.
+
+    Raises:
+        DataError: A value is negative, missing, infinite or, unless allowed, fractional.
+    """
+    values = counts.values
+    if not len(values) or values.dtype.kind in "ub":
+        return
+    if float(values.min()) < 0:
+        raise DataError(f"{_place(counts, rows, source, values < 0)}. Raw counts are not negative: was it scaled?")
+    if values.dtype.kind == "i":
+        return
+    rounded = np.rint(values)
+    if np.isfinite(values.max()) and (allow_fractions or np.array_equal(rounded, values)):
+        return
+    is_bad = ~np.isfinite(values)
+    if is_bad.any():
+        raise DataError(f"{_place(counts, rows, source, is_bad)}. Every stored count must be a number.")
+    kind = "log-normalised" if float(values.max()) < LOG_MAXIMUM else "normalised"
+    raise DataError(
+        f"{_place(counts, rows, source, rounded != values)}: the data look {kind}, and ranking needs raw counts. "
+        "Choose another matrix with --layer, or pass --allow-fractional-counts if these are estimated counts."
+    )
+
+
+def _place(counts: Counts, rows: NDArray[np.int64], source: str, is_bad: NDArray[np.bool_]) -> str:
+    position = int(np.argmax(is_bad))
+    cell = int(rows[np.searchsorted(counts.row_ptr, position, side="right") - 1])
+    return f"{source}: cell {cell} has the value {counts.values[position]:.6g}"
+
+
+def sum_duplicates(counts: Counts, gene_idx: NDArray[np.int32], num_genes: int) -> Counts:
+    """Number genes instead of columns, and add the counts of columns that count the same gene.
+
+    Args:
+        counts: By column.
+        gene_idx: [G] int32, gene of each column, -1 for columns to leave out.
+        num_genes: Genes there are.
+
+    Returns:
+        Counts by gene, each gene once in a cell.
+    """
+    from scipy.sparse import csr_matrix
+
+    genes = gene_idx[counts.columns]
+    is_kept = genes >= 0
+    row_ptr = np.concatenate([[0], np.cumsum(is_kept)])[counts.row_ptr]
+    values = counts.values[is_kept]
+    exact = values.astype(np.float64) if values.dtype.kind == "f" else values.astype(np.int64)
+    matrix = csr_matrix((exact, genes[is_kept], row_ptr), shape=(len(row_ptr) - 1, num_genes))
+    matrix.sum_duplicates()
+    return Counts(matrix.data, matrix.indices.astype(np.int32, copy=False), matrix.indptr.astype(np.int64))
+
+
+def has_repeats(counts: Counts) -> bool:
+    """Whether a cell may store a column twice: true unless its columns ascend strictly."""
+    ascends = counts.columns[1:] > counts.columns[:-1]
+    first_of_rows = counts.row_ptr[1:-1]
+    inner = (first_of_rows > 0) & (first_of_rows < len(counts.columns))
+    ascends[first_of_rows[inner] - 1] = True
+    return not ascends.all()
