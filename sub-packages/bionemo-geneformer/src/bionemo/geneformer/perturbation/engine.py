@@ -177,8 +177,8 @@ def embed_cells(
     *,
     layout: TokenLayout,
     max_tokens: int,
-) -> Tensor:
-    """Embed unperturbed cells: the arguments are as in :func:`perturb_cells`; [C, H] float64 on the CPU."""
+) -> list[Tensor]:
+    """Embed unperturbed cells: the arguments are as in :func:`perturb_cells`; C times [H] float64 on the CPU."""
     stream = (
         _Sequence(cell_idx, genes, genes, 0, None) for cell_idx, genes in _genes_of_cells(cells, indices, layout)
     )
@@ -188,7 +188,7 @@ def embed_cells(
             cell = _hidden_cell(hidden_TH, start, len(sequence.genes), layout)
             pooled = cell.first.double() if embedding == "cls" else cell.genes.double().mean(dim=0)
             embeddings.append(pooled.cpu())
-    return torch.stack(embeddings)
+    return embeddings
 
 
 def _genes_of_cells(

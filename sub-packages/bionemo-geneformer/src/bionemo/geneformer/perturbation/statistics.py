@@ -11,6 +11,8 @@ one state only.
 Letters: N rows, G genes.
 """
 
+import csv
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError
+from bionemo.core.files import atomic_file
 from bionemo.geneformer.perturbation.impact_mixture import ImpactMixture
 from bionemo.geneformer.perturbation.rank_sum import false_discovery_rates, rank_sum_pvalues, two_sample_pvalues
 from bionemo.geneformer.perturbation.shift_table import SEPARATOR, GeneLabel, ShiftTable
@@ -256,3 +259,11 @@ def _sorted(table: Table, *keys: NDArray[Any]) -> Table:
     """Sort the rows by the first key, then the next; equal rows keep the order of their Ensembl ids."""
     order = np.lexsort(keys[::-1])
     return {name: column[order] for name, column in table.items()}
+
+
+def write_table(table: Table, path: str | os.PathLike[str]) -> None:
+    """Write a table as CSV, atomically and with every digit."""
+    with atomic_file(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
