@@ -1,155 +1,227 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the sharded tensors of a megatron run as whole ones, with torch alone: no NeMo, no Megatron, no process group.
+"""Tensors that many ranks hold in pieces, as files that any other layout can read: safetensors and JSON, no pickle.
 
-torch keeps the description of such a checkpoint as a pickle. It is read from the engine's own run folder only, and by
-an unpickler that knows the few classes of that description and nothing else.
+Each rank writes one file with its pieces; ``index.json`` says of every whole tensor which pieces make it up. Reading
+needs neither Megatron nor a process group, and touches only the bytes that are asked for.
 """
 
-import importlib
-import io
-import pickle
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
 from bionemo.core.errors import CheckpointError
-from bionemo.llm.checkpoint import HuggingFaceLayout
+from bionemo.core.files import write_json
+from bionemo.llm.checkpoint import file_checksum, read_json, write_tensors
 
 
 SHARDS_DIR = "shards"
-METADATA_FILE = ".metadata"
+INDEX_FILE = "index.json"
+FORMAT_VERSION = 1
 
-_ALLOWED_MODULES = (
-    "torch.distributed.checkpoint.metadata",
-    "torch.distributed.checkpoint.filesystem",
-    "torch.distributed.checkpoint._extension",
-    "torch.distributed._shard.sharded_tensor.metadata",
-    "torch.distributed.checkpoint.planner",
-)
-_ALLOWED_NAMES = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("torch._utils", "_rebuild_device"),
-    ("collections", "OrderedDict"),
-    ("pathlib", "PosixPath"),
-    ("builtins", "set"),
-    ("builtins", "getattr"),
-}
-_DTYPES = {str(dtype).partition(".")[2] for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
+Box = tuple[tuple[int, ...], tuple[int, ...]]
+"""Offset and shape of a piece in its whole tensor."""
 
 
-class _DescriptionUnpickler(pickle.Unpickler):
-    """Knows the classes of a checkpoint's description, and nothing that could do something."""
+class Piece(NamedTuple):
+    """One rank's piece of a tensor.
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Give a class by its name, or refuse it."""
-        is_plain = "." not in name or module in _ALLOWED_MODULES
-        known = (
-            module in _ALLOWED_MODULES or (module, name) in _ALLOWED_NAMES or (module == "torch" and name in _DTYPES)
-        )
-        if known and is_plain:
-            return super().find_class(module, name)
-        raise CheckpointError(f"the description of the shards names {module}.{name}, which does not belong there.")
+    Attributes:
+        name: Of the whole tensor.
+        whole_shape: Its shape.
+        offset: Where the piece begins in it.
+        tensor: The piece.
+    """
 
-
-class ShardReader(FileSystemReader):
-    """torch's reader of sharded tensors, with a description that cannot run anything."""
-
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Read what the shards hold.
-
-        Raises:
-            CheckpointError: It is missing or no such description.
-        """
-        path = Path(self.path) / METADATA_FILE
-        try:
-            description = _DescriptionUnpickler(io.BytesIO(path.read_bytes())).load()
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path}: no such file. The checkpoint is incomplete; use another one.") from error
-        except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{path}: damaged ({error}). Use another checkpoint.") from error
-        if not isinstance(description, Metadata):
-            raise CheckpointError(f"{path}: not the description of sharded tensors.")
-        return description
+    name: str
+    whole_shape: tuple[int, ...]
+    offset: tuple[int, ...]
+    tensor: Tensor
 
 
-def check_shards(directory: Path) -> Metadata:
-    """Refuse shards of which a file is missing or too short.
+def write_pieces(directory: Path, rank: int, pieces: Sequence[Piece]) -> None:
+    """Write one rank's pieces into a folder that is not visible yet."""
+    file = f"rank-{rank:05d}.safetensors"
+    names = [f"{piece.name}@{'_'.join(map(str, piece.offset))}" for piece in pieces]
+    write_tensors(directory / file, dict(zip(names, (piece.tensor for piece in pieces), strict=True)))
+    entries = [
+        {
+            "name": piece.name,
+            "whole_shape": list(piece.whole_shape),
+            "dtype": str(piece.tensor.dtype).removeprefix("torch."),
+            "key": name,
+            "offset": list(piece.offset),
+            "shape": list(piece.tensor.shape),
+        }
+        for name, piece in zip(names, pieces, strict=True)
+    ]
+    path = directory / file
+    record = {"size_bytes": path.stat().st_size, "crc32": file_checksum(path), "pieces": entries}
+    write_json(path.with_suffix(".json"), record)
+
+
+def write_index(directory: Path, world_size: int) -> None:
+    """Make one index of what all ranks have written; called by one of them when all are done.
 
     Raises:
-        CheckpointError: The message names the file.
+        CheckpointError: A rank's file is missing, or the pieces of a tensor do not make it up.
     """
-    description = ShardReader(directory).read_metadata()
-    needed: dict[str, int] = {}
-    for place in (description.storage_data or {}).values():
-        needed[place.relative_path] = max(needed.get(place.relative_path, 0), place.offset + place.length)
-    for name, size_bytes in sorted(needed.items()):
-        path = directory / name
-        if not path.is_file():
+    tensors: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
+    for rank in range(world_size):
+        file = f"rank-{rank:05d}.safetensors"
+        path = (directory / file).with_suffix(".json")
+        record = read_json(path)
+        files[file] = {"size_bytes": record["size_bytes"], "crc32": record["crc32"]}
+        for entry in record["pieces"]:
+            whole = {"shape": entry["whole_shape"], "dtype": entry["dtype"]}
+            known = tensors.setdefault(entry["name"], {**whole, "pieces": []})
+            if {name: known[name] for name in whole} != whole:
+                raise CheckpointError(f"{directory}: ranks disagree about {entry['name']}: {whole} on rank {rank}.")
+            known["pieces"].append({"file": file, **{name: entry[name] for name in ("key", "offset", "shape")}})
+        path.unlink()
+    for name, whole in tensors.items():
+        covered = sum(math.prod(piece["shape"]) for piece in whole["pieces"])
+        if covered != math.prod(whole["shape"]):
             raise CheckpointError(
-                f"{path}: no such file. The checkpoint lacks a shard that another rank wrote; was it copied whole?"
+                f"{directory}: the pieces of {name} have {covered} values, the whole {math.prod(whole['shape'])}."
             )
-        if path.stat().st_size < size_bytes:
-            raise CheckpointError(
-                f"{path}: {path.stat().st_size} bytes, {size_bytes} were written: truncated. Use another checkpoint."
-            )
-    return description
+    write_json(directory / INDEX_FILE, {"format": FORMAT_VERSION, "files": files, "tensors": tensors})
 
 
-def read_whole_tensors(directory: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
-    """Read tensors of a sharded checkpoint as whole ones.
+class ShardReader:
+    """Reads tensors, or parts of them, from the files of all ranks.
 
     Args:
         directory: The folder of the shards.
-        wanted: Which names.
 
     Raises:
-        CheckpointError: A shard is missing or damaged.
+        CheckpointError: The index is missing or damaged, or a file is missing or truncated; the message names it.
     """
-    description = check_shards(directory)
-    tensors = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)
-        for name, entry in description.state_dict_metadata.items()
-        if isinstance(entry, TensorStorageMetadata) and wanted(name)
-    }
-    try:
-        dcp.load(tensors, storage_reader=ShardReader(directory), no_dist=True)
-    except (RuntimeError, OSError, ValueError, dcp.api.CheckpointException) as error:
-        raise CheckpointError(f"{directory}: a shard cannot be read ({error}).") from error
-    return tensors
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        index = read_json(directory / INDEX_FILE)
+        if index.get("format") != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{directory / INDEX_FILE}: format {index.get('format')}, expected {FORMAT_VERSION}."
+            )
+        self._files: dict[str, dict[str, Any]] = index["files"]
+        self._tensors: dict[str, dict[str, Any]] = index["tensors"]
+        self._open: dict[str, Any] = {}
+        for name, record in self._files.items():
+            path = directory / name
+            if not path.is_file():
+                raise CheckpointError(
+                    f"{path}: no such file. The checkpoint lacks what one of its {len(self._files)} ranks wrote; "
+                    "was it copied whole?"
+                )
+            if path.stat().st_size != record["size_bytes"]:
+                raise CheckpointError(
+                    f"{path}: {path.stat().st_size} bytes, {record['size_bytes']} were written: truncated. "
+                    "Use another checkpoint."
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return sorted(self._tensors)
+
+    def verify(self) -> None:
+        """Read every file and compare its checksum.
+
+        Raises:
+            CheckpointError: A file is damaged.
+        """
+        for name, record in self._files.items():
+            if (checksum := file_checksum(self.directory / name)) != record["crc32"]:
+                raise CheckpointError(
+                    f"{self.directory / name}: checksum {checksum}, {record['crc32']} was written: damaged. "
+                    "Use another checkpoint."
+                )
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+        return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a whole tensor.
+
+        Raises:
+            CheckpointError: There is no such tensor.
+        """
+        if name not in self._tensors:
+            raise CheckpointError(f"{self.directory}: lacks {name}. The checkpoint is of another model or optimizer.")
+        return tuple(self._tensors[name]["shape"])
+
+    def read(self, name: str, offset: Sequence[int] | None = None, shape: Sequence[int] | None = None) -> Tensor:
+        """Read a tensor, or a box of it.
+
+        Args:
+            name: Of the whole tensor.
+            offset: Where the box begins; None: at the origin.
+            shape: Of the box; None: the whole. What reaches beyond the tensor stays zero.
+
+        Raises:
+            CheckpointError: There is no such tensor, or its file is damaged.
+        """
+        whole = self.shape(name)
+        entry = self._tensors[name]
+        wanted: Box = (tuple(offset or (0,) * len(whole)), tuple(whole if shape is None else shape))
+        result = torch.zeros(wanted[1], dtype=getattr(torch, entry["dtype"]))
+        for piece in entry["pieces"]:
+            common = overlap(wanted, (tuple(piece["offset"]), tuple(piece["shape"])))
+            if common is None:
+                continue
+            into, source = common
+            result[into] = self._slice(piece["file"], piece["key"], source)
+        return result
+
+    def _slice(self, file: str, key: str, source: tuple[slice, ...]) -> Tensor:
+        path = self.directory / file
+        try:
+            if file not in self._open:
+                self._open[file] = safe_open(path, framework="pt")
+            part: Tensor = self._open[file].get_slice(key)[source]
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: cannot be read as safetensors ({error}). Use another checkpoint."
+            ) from error
+        return part
 
 
-def layout_name(layout: HuggingFaceLayout[Any]) -> str:
-    """Name a layout's class for the record."""
-    return f"{type(layout).__module__}:{type(layout).__qualname__}"
+def overlap(wanted: Box, piece: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """Where a wanted box and a piece meet: slices in the wanted box and in the piece, or None."""
+    into, source = [], []
+    for (first, size), (piece_first, piece_size) in zip(_axes(wanted), _axes(piece), strict=True):
+        begin, end = max(first, piece_first), min(first + size, piece_first + piece_size)
+        if begin >= end:
+            return None
+        into.append(slice(begin - first, end - first))
+        source.append(slice(begin - piece_first, end - piece_first))
+    return tuple(into), tuple(source)
 
 
-def find_layout(name: str) -> HuggingFaceLayout[Any]:
-    """Find a layout by its recorded name.
-
-    Raises:
-        CheckpointError: It is not one of ours, or its package is not installed.
-    """
-    module, _, attribute = name.partition(":")
-    if not module.startswith("bionemo.") or not attribute.isidentifier():
-        raise CheckpointError(f"{name}: not the name of a checkpoint layout of a BioNeMo package.")
-    try:
-        layout: HuggingFaceLayout[Any] = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        package = "-".join(module.split(".")[:2])
-        raise CheckpointError(f"{name}: cannot be imported ({error}). Install {package}.") from error
-    return layout
+def _axes(box: Box) -> Iterator[tuple[int, int]]:
+    return zip(*box, strict=True)
 
 
-def moments_and_weights(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Tell the optimizer's tensors from the model's by their names."""
-    listed = sorted(names)
-    moments = [name for name in listed if name.startswith("optimizer.state.")]
-    return moments, [name for name in listed if not name.startswith("optimizer.")]
+def is_optimizer(name: str) -> bool:
+    """Whether a tensor belongs to the optimizer rather than the model."""
+    return name.startswith("optimizer.")
+
+
+def weights_of(reader: ShardReader) -> dict[str, Tensor]:
+    """Read the state dict of the whole model."""
+    return {name: reader.read(name) for name in reader.names if not is_optimizer(name)}
+
+
+def moment_names(names: Iterable[str], moment: str) -> dict[str, str]:
+    """Map parameter names to the names of one of their moments, such as ``exp_avg``."""
+    prefix = f"optimizer.state.{moment}."
+    return {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}

@@ -3,49 +3,45 @@
 """Checkpoints of a run on many ranks: each writes its part, any other layout can read them.
 
 A checkpoint folder holds ``config.json`` and tokenizer files as everywhere, ``training_state/state.json`` with the
-progress and the schedule, and ``shards/`` with weights and optimizer in Megatron-core's distributed format: every
-tensor under its name in the whole model. Nothing else is in the shards; what is not a tensor is JSON.
+progress and the schedule, and ``shards/`` (``bionemo.llm.shards``) with weights and optimizer, every tensor under its
+name in the whole model.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.dict_utils import merge
-from megatron.core.dist_checkpointing.serialization import get_default_save_sharded_strategy
-from megatron.core.dist_checkpointing.strategies.async_utils import AsyncCallsQueue
-from megatron.core.dist_checkpointing.utils import extract_sharded_base
+from megatron.core import parallel_state
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 
+from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_text
 from bionemo.llm.checkpoint import CONFIG_FILE, HuggingFaceLayout
+from bionemo.llm.layouts import layout_name
 from bionemo.llm.megatron.module import MegatronLightningModule
+from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_of_run, optimizer_shards
 from bionemo.llm.model.sharding import METADATA
-from bionemo.llm.shards import SHARDS_DIR, check_shards, layout_name
+from bionemo.llm.shards import SHARDS_DIR, Piece, ShardReader, write_index, write_pieces
 from bionemo.llm.training_state import TrainingState, write_state_file
 
 
-OPTIMIZER_FORMAT = {"distrib_optim_sharding_type": "fully_reshardable"}
-"""Megatron's only optimizer format that other tensor, pipeline and data parallel sizes can read, and whose step need
-not be a tensor of the parameter's shape."""
-
-
 class ShardedCheckpoints:
-    """Saves and loads the checkpoints of one run; every rank calls every method.
+    """Saves the checkpoints of one run; every rank calls every method.
 
     Args:
         layout: Names of the model family.
-        async_save: Let a process of each rank write while training goes on.
+        async_save: Copy to the host and let a thread of each rank write while training goes on.
     """
 
     def __init__(self, layout: HuggingFaceLayout[Any], *, async_save: bool = False) -> None:
         self.layout = layout
         self.async_save = async_save
-        self._queue = AsyncCallsQueue()
+        self._pending: _Save | None = None
 
     def save(
         self,
@@ -64,45 +60,45 @@ class ShardedCheckpoints:
             metrics: For the record.
             written: Called on the first rank once the folder is there.
         """
-        self.finish(blocking=True)  # one save at a time
+        strategy = module.trainer.strategy
+        self.finish(strategy, blocking=True)  # one save at a time
+        if module.parallel.overlap_param_gather:
+            strategy.megatron_parallel.force_param_sync()
         stack, folder = ExitStack(), None
-        is_first = dist.get_rank() == 0
-        if is_first:
+        if dist.get_rank() == 0:
             folder = stack.enter_context(atomic_directory(path))
             (folder / SHARDS_DIR).mkdir()
             self._write_rest(folder, module, agreement, metrics)
-        unfinished = module.trainer.strategy.broadcast(folder)
-        tensors, _ = extract_sharded_base(sharded_state(module))
+        unfinished = strategy.broadcast(folder)
+        self._pending = _Save(unfinished / SHARDS_DIR, own_pieces(module, copy=self.async_save), stack, written)
+        self._pending.start()
+        if not self.async_save:
+            self.finish(strategy, blocking=True)
 
-        def complete() -> None:
-            with stack:
-                pass  # the first rank's folder is synced and gets its name
-            if is_first:
-                written()
+    def finish(self, strategy: Any, *, blocking: bool) -> None:
+        """Complete a save that every rank has written; blocking: wait for it.
 
-        request = dist_checkpointing.save(
-            tensors,
-            str(unfinished / SHARDS_DIR),
-            sharded_strategy=get_default_save_sharded_strategy("torch_dist", 1),
-            async_sharded_save=self.async_save,
-        )
-        if request is None:
-            dist.barrier()
-            complete()
-            dist.barrier()
+        Raises:
+            CheckpointError: A rank could not write its part.
+        """
+        pending = self._pending
+        if pending is None:
             return
-        request.add_finalize_fn(complete)
-        self._queue.schedule_async_request(request)
-
-    def finish(self, *, blocking: bool) -> None:
-        """Complete saves that every rank has written; blocking: wait for them."""
-        if self._queue.get_num_unfinalized_calls():
-            self._queue.maybe_finalize_async_calls(blocking)
-
-    def close(self) -> None:
-        """Wait for saves under way and end the writing processes."""
-        self.finish(blocking=True)
-        self._queue.close()
+        if blocking:
+            pending.thread.join()
+        elif not strategy.reduce_boolean_decision(not pending.thread.is_alive(), all=True):
+            return
+        self._pending = None
+        failed = strategy.reduce_boolean_decision(pending.error is not None, all=False)
+        if failed:
+            pending.stack.close()
+            reason = pending.error or "see the other ranks' messages"
+            raise CheckpointError(f"{pending.directory.parent}: not saved ({reason}).") from pending.error
+        if dist.get_rank() == 0:
+            with pending.stack:  # synced, and named, when the index is there
+                write_index(pending.directory, dist.get_world_size())
+            pending.written()
+        strategy.barrier("checkpoint")
 
     def _write_rest(
         self,
@@ -132,16 +128,83 @@ class ShardedCheckpoints:
         )
 
 
-def sharded_state(module: MegatronLightningModule, *, is_loading: bool = False) -> dict[str, Any]:
-    """Describe this rank's part of weights and optimizer, in the structure that the optimizer loads."""
-    models = [module.model]
-    weights = {f"{idx}": model.sharded_state_dict(metadata=METADATA) for idx, model in enumerate(models)}
-    optimizer = module.optimizers(use_pl_optimizer=False).mcore_optimizer
-    if is_loading:
-        materialise_state(optimizer)
-    metadata = {**METADATA, **(OPTIMIZER_FORMAT if module.parallel.use_distributed_optimizer else {})}
-    state = optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=metadata)
-    return {"weights": weights, "optimizer": state}
+class _Save:
+    """One rank's part of a save under way."""
+
+    def __init__(self, directory: Path, pieces: list[Piece], stack: ExitStack, written: Callable[[], None]) -> None:
+        self.directory, self.stack, self.written = directory, stack, written
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._write, args=(pieces,), name="checkpoint")
+
+    def start(self) -> None:
+        """Begin to write."""
+        self.thread.start()
+
+    def _write(self, pieces: list[Piece]) -> None:
+        try:
+            write_pieces(self.directory, dist.get_rank(), pieces)
+        except Exception as error:  # noqa: BLE001 raised again on every rank, in finish
+            self.error = error
+
+
+def model_parts(module: MegatronLightningModule) -> list[ShardedTensor]:
+    """Describe this rank's part of every weight, in an order that is the same on ranks with the same parts."""
+    parts = module.model.sharded_state_dict(metadata=METADATA).values()
+    return sorted(parts, key=lambda part: (part.key, part.global_offset))
+
+
+def own_pieces(module: MegatronLightningModule, *, copy: bool) -> list[Piece]:
+    """Give what this rank writes: the ranks that hold the same tensors share them out, by size.
+
+    Args:
+        module: What is saved.
+        copy: Copy to the host, so that training may go on.
+    """
+    rank = parallel_state.get_data_parallel_rank(with_context_parallel=True)
+    loads = [0] * parallel_state.get_data_parallel_world_size(with_context_parallel=True)
+
+    def shared_out(part: ShardedTensor, size_bytes: int) -> bool:
+        writer = loads.index(min(loads))
+        loads[writer] += size_bytes
+        return writer == rank
+
+    pieces = []
+    shards = {id(shard.parameter): shard for shard in optimizer_shards(module.mcore_optimizer)}
+    for part in model_parts(module):
+        *copies, _ = part.replica_id  # the last one counts data-parallel ranks, who all have it
+        if any(copies):
+            continue
+        shape, offset = tuple(part.global_shape), tuple(part.global_offset)
+        weight = part.data.detach()
+        if shared_out(part, weight.nbytes):
+            pieces.append(Piece(part.key, shape, offset, weight))
+        shard = shards.get(id(part.data))
+        if shard is None:
+            continue
+        if shard.run is not None or shared_out(part, 2 * weight.nbytes):
+            pieces += [
+                Piece(f"optimizer.state.{moment}.{part.key}", shape, place, tensor)
+                for moment, whole in shard.tensors.items()
+                for place, tensor in _boxes(part, shard, whole)
+            ]
+    if copy:
+        pieces = [piece._replace(tensor=piece.tensor.to("cpu", copy=True)) for piece in pieces]
+    return pieces
+
+
+def _boxes(
+    part: ShardedTensor, shard: OptimizerShard, tensor: torch.Tensor
+) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
+    """Give a rank's run of a moment as boxes of the whole tensor: where each begins, and the box."""
+    if shard.run is None:
+        yield tuple(part.global_offset), tensor
+        return
+    first = 0
+    for offset, shape in boxes_of_run(tuple(part.local_shape), *shard.run):
+        place = tuple(a + b for a, b in zip(part.global_offset, offset, strict=True))
+        box = tensor.view(-1)[first : first + torch.Size(shape).numel()].view(shape)
+        first += box.numel()
+        yield place, box
 
 
 def load_shards(module: MegatronLightningModule, checkpoint: Path, state: TrainingState) -> None:
@@ -155,50 +218,44 @@ def load_shards(module: MegatronLightningModule, checkpoint: Path, state: Traini
     Raises:
         CheckpointError: A shard is missing or truncated, or a tensor is of another model.
     """
-    check_shards(checkpoint / SHARDS_DIR)
-    whole = sharded_state(module, is_loading=True)
-    tensors, rest = extract_sharded_base(whole)
-    loaded = dist_checkpointing.load(tensors, str(checkpoint / SHARDS_DIR))
+    reader = ShardReader(checkpoint / SHARDS_DIR)
+    parts = {id(part.data): part for part in model_parts(module)}
     with torch.no_grad():
-        for idx, model in enumerate([module.model]):
-            own = model.state_dict()
-            for name, tensor in loaded["weights"][f"{idx}"].items():
-                own[name].copy_(tensor)
-    merge(rest, loaded)
-    optimizer = module.optimizers(use_pl_optimizer=False)
-    set_step(rest["optimizer"], state.progress.step)
-    optimizer.load_state_dict(rest["optimizer"])
-    schedule = module.lr_schedulers()
+        for part in parts.values():
+            _check_shape(reader, part)
+            part.data.copy_(reader.read(_most_exact(reader, part.key), part.global_offset, part.local_shape))
+        for shard in optimizer_shards(module.mcore_optimizer):
+            _load_moments(reader, parts[id(shard.parameter)], shard)
+            shard.state["step"] = torch.tensor(float(state.progress.step))
+    optimizer, schedule = module.optimizers(use_pl_optimizer=False), module.lr_schedulers()
     schedule.load_state_dict(state.schedule)
     for group, lr in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
         group["lr"] = lr
 
 
-def torch_optimizers(optimizer: Any) -> list[torch.optim.Optimizer]:
-    """Give the torch optimizers inside Megatron's."""
-    chained = getattr(optimizer, "chained_optimizers", None)
-    parts = [optimizer] if chained is None else chained
-    return [part.optimizer for part in parts if part.optimizer is not None]
+def _check_shape(reader: ShardReader, part: ShardedTensor) -> None:
+    stored, expected = reader.shape(part.key), tuple(part.global_shape)
+    if stored != expected and not part.allow_shape_mismatch:
+        raise CheckpointError(
+            f"{reader.directory}: {part.key} has shape {stored}, the model has {expected}. "
+            "The checkpoint is of another model size."
+        )
 
 
-def materialise_state(optimizer: Any) -> None:
-    """Give every parameter its moments, to load into: torch makes them at the first step only."""
-    for inner in torch_optimizers(optimizer):
-        for group in inner.param_groups:
-            for parameter in group["params"]:
-                if not inner.state[parameter]:
-                    inner.state[parameter] = {
-                        "step": torch.tensor(0.0),
-                        "exp_avg": torch.zeros_like(parameter),
-                        "exp_avg_sq": torch.zeros_like(parameter),
-                    }
+def _most_exact(reader: ShardReader, key: str) -> str:
+    """Name of a weight's master copy where the checkpoint has one, else of the weight."""
+    master = f"optimizer.state.{MASTER}.{key}"
+    return master if reader.has(master) else key
 
 
-def set_step(state: Any, step: int) -> None:
-    """Write the number of steps done into an optimizer state, wherever its kind keeps it."""
-    inner = state.get("optimizer", state)  # mixed precision and the distributed optimizer nest torch's
-    if inner.get("state") is not None:
-        inner["state"]["common_step"] = torch.tensor(float(step))
-    for group in inner["param_groups"]:
-        if "step" in group:
-            group["step"] = float(step)
+def _load_moments(reader: ShardReader, part: ShardedTensor, shard: OptimizerShard) -> None:
+    for moment, own in shard.tensors.items():
+        name = _most_exact(reader, part.key) if moment == MASTER else f"optimizer.state.{moment}.{part.key}"
+        if shard.run is None:
+            own.copy_(reader.read(name, part.global_offset, part.local_shape))
+            continue
+        boxes = [
+            reader.read(name, [a + b for a, b in zip(part.global_offset, offset, strict=True)], shape).view(-1)
+            for offset, shape in boxes_of_run(tuple(part.local_shape), *shard.run)
+        ]
+        own.copy_(torch.cat(boxes).view(own.shape))

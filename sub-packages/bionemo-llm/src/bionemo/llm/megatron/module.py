@@ -116,6 +116,11 @@ class MegatronLightningModule(BionemoLightningModule):
         assert isinstance(model, MegatronBioBertModel)
         return model
 
+    @property
+    def mcore_optimizer(self) -> Any:
+        """Megatron's optimizer without NeMo's wrapper."""
+        return self.optimizers(use_pl_optimizer=False).mcore_optimizer
+
     def configure_optimizers(self) -> dict[str, Any]:
         """Build Megatron's optimizer and our schedule; a resumed run's state comes in ``on_fit_start``."""
         optimizer, schedule = build_megatron_optimizer(
