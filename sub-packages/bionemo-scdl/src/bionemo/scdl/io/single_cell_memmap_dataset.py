@@ -17,8 +17,7 @@ from bionemo.scdl.api.single_cell_row_dataset import SingleCellRowDataset
 from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableFeatureIndex, package_version
 from bionemo.scdl.io.layout import DEFAULT_DTYPES, map_array, read_layout
 from bionemo.scdl.io.neighbors import NeighborAccess, open_neighbors
-from bionemo.scdl.io.row_batch import RowBatch, row_tensor
-from bionemo.scdl.io.row_gather import gather_rows
+from bionemo.scdl.io.row_access import RowAccess
 from bionemo.scdl.util.scdl_constants import (
     DATA_DTYPES,
     FLOAT_ORDER,
@@ -48,7 +47,7 @@ __all__ = [
 _DATA, _ROWPTR, _COLPTR = FileNames.DATA.value, FileNames.ROWPTR.value, FileNames.COLPTR.value
 
 
-class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
+class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
     """A sparse matrix of cells by genes on disk, with the features of both, as a torch dataset.
 
     A row is ``dataset[i]``: a ``[2, nnz]`` tensor of values and columns. A batch of rows, asked for by a list, a slice
@@ -365,129 +364,6 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
         """Number of rows, and number of columns of each block."""
         return self.number_of_rows(), self.number_of_variables()
 
-    # -- rows -----------------------------------------------------------------------------------------------------
-
-    def _row(self, index: int) -> int:
-        num_rows = len(self.row_index) - 1
-        row = int(index)
-        if not -num_rows <= row < num_rows:
-            raise IndexError(f"Row index {index} is out of bounds for a dataset with {num_rows} rows")
-        return row + num_rows if row < 0 else row
-
-    def _stored(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        part = slice(int(self.row_index[row]), int(self.row_index[row + 1]))
-        return self.data[part], self.col_index[part]
-
-    def get_row(
-        self,
-        index: int,
-        return_var_features: bool = False,
-        var_feature_names: list[str] | None = None,
-        return_obs_features: bool = False,
-        obs_feature_names: list[str] | None = None,
-    ) -> tuple[tuple[np.ndarray, np.ndarray], list[np.ndarray] | None, list[Any] | None]:
-        """One row as it is stored.
-
-        Args:
-            index: Row number; negative ones count from the end.
-            return_var_features: Whether to return features of its columns.
-            var_feature_names: Which ones; all unless given.
-            return_obs_features: Whether to return features of the row.
-            obs_feature_names: Which ones; all unless given.
-
-        Returns:
-            ``(values, columns)`` in the stored dtypes and order, read-only unless the archive was opened with
-            ``"r+"``; a list of arrays or None; a list of scalars or None.
-
-        Raises:
-            IndexError: There is no such row.
-            ValueError: There is no such feature.
-        """
-        row = self._row(index)
-        return (
-            self._stored(row),
-            self._var_feature_index.lookup(row, var_feature_names)[0] if return_var_features else None,
-            self._obs_feature_index.lookup(row, obs_feature_names)[0] if return_obs_features else None,
-        )
-
-    def get_row_padded(
-        self,
-        index: int,
-        return_var_features: bool = False,
-        var_feature_names: list[str] | None = None,
-        return_obs_features: bool = False,
-        obs_feature_names: list[str] | None = None,
-    ) -> tuple[np.ndarray, list[np.ndarray] | None, list[Any] | None]:
-        """One row as a dense float64 vector of its block's width; of duplicate columns the last value counts.
-
-        Arguments and features are those of :meth:`get_row`.
-        """
-        row = self._row(index)
-        wanted = (return_var_features, var_feature_names, return_obs_features, obs_feature_names)
-        (values, columns), var_features, obs_features = self.get_row(row, *wanted)
-        dense = np.zeros(self._var_feature_index.number_vars_at_row(row), dtype=np.float64)
-        dense[columns] = values
-        return dense, var_features, obs_features
-
-    def get_row_column(self, index: int, column: int | None, impute_missing_zeros: bool = True) -> Any:
-        """First stored value of a row in a column; absent: 0.0, or None without ``impute_missing_zeros``."""
-        values, columns = self._stored(self._row(index))
-        if column is None:
-            return None
-        found = np.flatnonzero(columns == column)
-        if found.size:
-            return values[found[0]]
-        return 0.0 if impute_missing_zeros else None
-
-    def __getitem__(self, index: Any) -> Any:
-        """One row as a ``[2, nnz]`` tensor of values and columns; a slice or a list of numbers gives a batch."""
-        if isinstance(index, slice | Sequence | np.ndarray):
-            return self.__getitems__(index)
-        values, columns = self._stored(self._row(index))
-        return row_tensor(values, columns, self.row_dtype)
-
-    @property
-    def row_dtype(self) -> np.dtype:
-        """Dtype of the tensors that ``dataset[i]`` returns: NumPy's promotion of the two stored dtypes."""
-        return np.promote_types(self.data.dtype, self.col_index.dtype)
-
-    def __getitems__(self, indices: Sequence[int] | np.ndarray | slice) -> RowBatch:
-        """Many rows, gathered in one step.
-
-        Args:
-            indices: Row numbers in any order, repeats allowed, or a slice.
-
-        Returns:
-            A compact batch that is also a list of ``[2, nnz]`` tensors.
-
-        Raises:
-            IndexError: There is no such row.
-        """
-        num_rows = len(self.row_index) - 1
-        if isinstance(indices, slice):
-            rows = np.arange(*indices.indices(num_rows), dtype=np.int64)
-        else:
-            rows = np.asarray(indices if len(indices) else np.empty(0, np.int64))
-            if rows.dtype.kind not in "iu":
-                raise IndexError(f"Row numbers must be integers, but got {rows.dtype}")
-            rows = rows.astype(np.int64, copy=False)
-            lowest, highest = int(rows.min(initial=0)), int(rows.max(initial=-1))
-            if lowest < -num_rows or highest >= num_rows:
-                bad = lowest if lowest < -num_rows else highest
-                raise IndexError(f"Row index {bad} is out of bounds for a dataset with {num_rows} rows")
-            if lowest < 0:
-                rows = np.where(rows < 0, rows + num_rows, rows)
-        starts = self.row_index[rows].astype(np.int64)
-        ends = self.row_index[rows + 1].astype(np.int64)
-        values, columns, row_ptr = gather_rows(self.data, self.col_index, starts, ends)
-        return RowBatch(values, columns, row_ptr, self.row_dtype)
-
-    def prefetch_rows(self, start: int, stop: int) -> None:
-        """Ask the system to read rows ``start`` to ``stop`` into its cache, and go on without waiting."""
-        first, last = int(self.row_index[start]), int(self.row_index[stop])
-        for array in (self.data, self.col_index):
-            advise_needed(array, first, last)
-
     # -- changing -------------------------------------------------------------------------------------------------
 
     def _refuse_if_read_only(self, what: str) -> None:
@@ -590,22 +466,6 @@ class SingleCellMemMapDataset(NeighborAccess, SingleCellRowDataset):
         from bionemo.scdl.io.verification import verify_archive
 
         return verify_archive(Path(self.data_path))
-
-
-def advise_needed(array: np.ndarray, first: int, last: int) -> None:
-    """Have the system read items ``first`` to ``last`` of a mapped array in the background."""
-    import mmap
-
-    mapping: Any = array
-    while isinstance(mapping, np.ndarray):
-        if isinstance(mapping, np.memmap):
-            mapping = mapping._mmap  # type: ignore[attr-defined]  # NumPy's only way to the mapping itself
-            break
-        mapping = mapping.base
-    if not isinstance(mapping, mmap.mmap) or last <= first or not hasattr(mmap, "MADV_WILLNEED"):
-        return
-    start = first * array.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_WILLNEED, start, last * array.itemsize - start)
 
 
 def _var_folder(folder: Path) -> Path:

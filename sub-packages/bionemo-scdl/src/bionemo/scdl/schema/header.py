@@ -188,7 +188,7 @@ class SCDLHeader:
         """
         arrays = [info.name for info in self.arrays]
         indices = [info.name for info in self.feature_indices]
-        if str(self.version) != str(CurrentSCDLVersion()) and self.version.major > CurrentSCDLVersion().major:
+        if self.version.major > CurrentSCDLVersion().major:
             raise HeaderSerializationError(f"Unsupported version: {self.version} > {CurrentSCDLVersion()}")
         for kind, names in (("array", arrays), ("feature index", indices)):
             if len(set(names)) < len(names):
