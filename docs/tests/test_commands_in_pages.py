@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
     "docs/CONTRIBUTING.md",
-    *(f"docs/docs/user-guide/{n}.md" for n in ("index", "quick-start", "migration")),
+    *(f"docs/docs/user-guide/{n}.md" for n in ("index", "quick-start", "migration", "gpu-speed")),
 ]
 
 
