@@ -156,17 +156,21 @@ class CountCells:
             )
 
     def cells_with_genes(
-        self, on_empty: Literal["error", "skip"] = "error", *, lengths: NDArray[np.int64] | None = None, first: int = 0
+        self,
+        on_empty: Literal["error", "skip"] = "error",
+        *,
+        lengths: NDArray[np.int64] | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
         """Cells that have a known gene.
 
         Args:
             on_empty: What to do about a cell that has none.
-            lengths: [B] int64, lengths of consecutive cells; None: of all.
-            first: The first of these cells.
+            lengths: [B] int64, lengths of some cells; None: of all.
+            rows: [B] int64, which cells they are; None: all.
 
         Returns:
-            [B] int64, their positions among these cells.
+            Ascending int64 positions among these cells.
 
         Raises:
             DataError: A cell has none, and `on_empty` is ``"error"``.
@@ -174,8 +178,10 @@ class CountCells:
         lengths = self.lengths if lengths is None else lengths
         is_empty = lengths <= self.encoder.num_framing_tokens
         if on_empty == "error" and is_empty.any():
+            position = int(np.argmax(is_empty))
+            cell = position if rows is None else int(rows[position])
             raise DataError(
-                f"{self.source.name}: cell {first + int(np.argmax(is_empty))} has no counts of known genes "
+                f"{self.source.name}: cell {cell} has no counts of known genes "
                 f"({int(is_empty.sum())} such cells). Remove empty cells, or leave them out with --empty-cells skip."
             )
         return np.flatnonzero(~is_empty)

@@ -172,9 +172,9 @@ def test_cells_without_genes_are_named_or_left_out(variant):
     ):
         cells.cells_with_genes()
     assert cells.cells_with_genes("skip").tolist() == [i for i in range(120) if i not in (4, 9)]
-    assert cells.cells_with_genes("skip", lengths=cells.lengths[3:6], first=3).tolist() == [0, 2]
+    assert cells.cells_with_genes("skip", lengths=cells.lengths[3:6], rows=np.arange(3, 6)).tolist() == [0, 2]
     with pytest.raises(DataError, match="cell 9 has no counts"):
-        cells.cells_with_genes(lengths=cells.lengths[8:11], first=8)
+        cells.cells_with_genes(lengths=cells.lengths[8:11], rows=np.arange(8, 11))
 
 
 def test_input_that_holds_no_counts(tmp_path, files):
