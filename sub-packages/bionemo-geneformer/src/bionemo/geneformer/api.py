@@ -11,6 +11,7 @@ from torch import nn
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
+from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
 from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
@@ -48,7 +49,7 @@ def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
         directory: Folder with config.json and safetensors.
 
     Returns:
-        The model in float32 on the CPU, in evaluation mode.
+        The model in float32 on the CPU, in evaluation mode, with the dictionaries that lie in the folder.
 
     Raises:
         CheckpointError: The folder is missing, damaged or holds another kind of model.
@@ -59,6 +60,7 @@ def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
         raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
     module = build_geneformer(loaded.config)
     load_state(module.model, loaded.state, directory)
+    module.dictionaries = load_model_dictionaries(directory, loaded.config)
     return module.eval()
 
 
@@ -78,4 +80,7 @@ def save_geneformer(module: nn.Module, directory: str | Path, *, overwrite: bool
     config = model.bert_config if isinstance(model, MegatronBioBertModel) else None
     if not isinstance(config, GeneformerConfig):
         raise ConfigError(f"save_geneformer got a {type(module).__name__}, expected a GeneformerMaskedLM.")
-    save_checkpoint(directory, config, model.state_dict(), GeneformerLayout(), overwrite=overwrite)
+    dictionaries = module.dictionaries if isinstance(module, GeneformerMaskedLM) else None
+    if dictionaries is not None:
+        check_vocabulary(dictionaries.tokenizer, config, "save_geneformer")
+    save_checkpoint(directory, config, model.state_dict(), GeneformerLayout(dictionaries), overwrite=overwrite)

@@ -21,7 +21,10 @@ from bionemo.geneformer.api import (
     load_geneformer,
     save_geneformer,
 )
+from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
+from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.llm.data.packing import pack_padded
 
 
@@ -54,10 +57,10 @@ def hugging_face(directory: Path):
 
 def cells(config: GeneformerConfig, lengths: tuple[int, ...] = LENGTHS) -> list[Tensor]:
     generator = torch.Generator().manual_seed(3)
-    first_gene = config.special_tokens.num_special_tokens
+    first_gene = len(config.tokens.special_tokens)
     found = [torch.randint(first_gene, config.vocab_size, (length,), generator=generator) for length in lengths]
     for cell in found:
-        cell[1::6] = config.special_tokens.mask_token_id
+        cell[1::6] = config.vocabulary.mask_token_id
     return found
 
 
@@ -87,7 +90,7 @@ def test_padded_packed_and_alone_equal_hugging_face(size: str, tmp_path: Path) -
     reference = hugging_face(tmp_path / "checkpoint")
 
     sequences = cells(config)
-    pad_token_id = config.special_tokens.pad_token_id
+    pad_token_id = config.vocabulary.pad_token_id
     batch = padded(sequences, pad_token_id)
     packed = pack_padded(batch, batch != pad_token_id)
     with torch.no_grad():
@@ -153,7 +156,7 @@ def test_a_model_made_by_transformers_opens_and_predicts_the_same(family: str, t
     theirs = getattr(transformers, f"{prefix}Config")(
         vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
         max_position_embeddings=config.seq_length, hidden_act=config.activation_func, initializer_range=0.1,
-        hidden_dropout_prob=0.02, pad_token_id=config.special_tokens.pad_token_id,
+        hidden_dropout_prob=0.02, pad_token_id=config.vocabulary.pad_token_id,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
@@ -206,11 +209,36 @@ def test_a_cell_does_not_see_its_neighbours_in_the_pack(family: str) -> None:
     changed = [sequences[0], sequences[1].flip(0), sequences[2]]
     with torch.no_grad():
         before, after = (
-            module(padded(batch, config.special_tokens.pad_token_id)).token_logits for batch in (sequences, changed)
+            module(padded(batch, config.vocabulary.pad_token_id)).token_logits for batch in (sequences, changed)
         )
     assert torch.equal(before[0], after[0])
     assert torch.equal(before[2], after[2])
     assert not torch.equal(before[1], after[1])
+
+
+def test_dictionaries_travel_with_the_model_and_must_be_its_own(tmp_path: Path) -> None:
+    genes = {f"ENSG{number:011d}": 1.0 + number for number in range(298)}
+    tokenizer = GeneTokenizer.from_medians_and_genes_dicts(genes, {"A1": "ENSG00000000001"}, variant=V1)
+    config = geneformer_config("V1", **SMALL, vocabulary_fingerprint=tokenizer.fingerprint)
+    module = random_module(config)
+    module.dictionaries = Dictionaries(tokenizer, genes, {"Gm1": "ENSG00000000001"})
+    save_geneformer(module, tmp_path / "checkpoint")
+    found = load_geneformer(tmp_path / "checkpoint").dictionaries
+    assert found.tokenizer.vocab == tokenizer.vocab
+    assert found.tokenizer.gene_to_ens == {"A1": "ENSG00000000001"}
+    assert found[1:] == (genes, {"Gm1": "ENSG00000000001"})
+    hugging_face(tmp_path / "checkpoint")
+
+    swapped = dict(zip(tokenizer.vocab, [0, 1, *range(299, 1, -1)], strict=True))
+    module.dictionaries = Dictionaries(GeneTokenizer(swapped, {}), genes, {})
+    with pytest.raises(CheckpointError, match="the vocabulary's fingerprint is"):
+        save_geneformer(module, tmp_path / "other")
+    (tmp_path / "checkpoint/checksums.json").unlink()
+    GeneTokenizer({"<pad>": 0, "<mask>": 1, "ENSG00000000001": 2}, {}).save_vocab(
+        tmp_path / "checkpoint/geneformer.vocab"
+    )
+    with pytest.raises(CheckpointError, match="number of tokens is 3, the model was trained with 300"):
+        load_geneformer(tmp_path / "checkpoint")
 
 
 def test_another_model_or_a_damaged_one_is_refused_by_name(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.model.sizes import GENEFORMER_VARIANTS, GeneformerVariant, size_settings, variant_settings
+from bionemo.geneformer.model.sizes import GENEFORMER_FAMILIES, family_settings, size_settings
+from bionemo.geneformer.tokenizer.variants import VARIANTS, Variant
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.config import OVERRIDE_BIOBERT_CONFIG_DEFAULTS
 
@@ -28,13 +29,15 @@ class GeneformerConfig(BioBertConfig):
     """Architecture of a Geneformer model; the defaults are those of BioNeMo's 10M.
 
     ``variant`` names the family, which fixes the special tokens and where the norms stand; use
-    :func:`geneformer_config` to start from a published size or family.
+    :func:`geneformer_config` to start from a published size or family. ``vocabulary_fingerprint`` is
+    `GeneTokenizer.fingerprint` of the vocabulary that the model was trained with, where it is known.
     """
 
     default_override_parent_fields: ClassVar[tuple[str, ...]] = OVERRIDE_BIOBERT_CONFIG_DEFAULTS
 
     variant: str = "BIONEMO"
     vocab_size: int = 25_429
+    vocabulary_fingerprint: str | None = None
     num_layers: int = 6
     hidden_size: int = 256
     num_attention_heads: int = 4
@@ -52,7 +55,7 @@ class GeneformerConfig(BioBertConfig):
             ConfigError: The family is unknown or contradicts the place of the norms, or positions are not learned.
         """
         super().__post_init__()
-        expected = variant_settings(self.variant)["norm_placement"]
+        expected = family_settings(self.variant)["norm_placement"]
         if self.norm_placement != expected:
             raise ConfigError(
                 f"norm_placement {self.norm_placement}: Geneformer {self.variant} has {expected}. "
@@ -60,18 +63,19 @@ class GeneformerConfig(BioBertConfig):
             )
         if self.position_embedding_type != "learned_absolute" or not self.share_embeddings_and_output_weights:
             raise ConfigError("Geneformer has learned positions and an output layer tied to the word embeddings.")
-        if self.vocab_size <= self.special_tokens.num_special_tokens:
+        if self.vocab_size <= len(self.tokens.special_tokens):
             raise ConfigError(f"vocab_size {self.vocab_size}: leaves no gene beside the special tokens.")
 
     @property
-    def special_tokens(self) -> GeneformerVariant:
-        """Special ids, and what else the family's models share."""
-        return GENEFORMER_VARIANTS[self.variant]
+    def tokens(self) -> Variant:
+        """How the family writes a cell as tokens."""
+        return VARIANTS[self.variant]
 
     @property
     def vocabulary(self) -> ModelVocabulary:
         """What building a model takes from a tokenizer."""
-        return ModelVocabulary(self.vocab_size, self.special_tokens.mask_token_id, self.special_tokens.pad_token_id)
+        ids = {token: token_id for token_id, token in enumerate(self.tokens.special_tokens)}
+        return ModelVocabulary(self.vocab_size, ids[self.tokens.mask_token], ids[self.tokens.pad_token])
 
     def hf_layout(self) -> "HuggingFaceLayout[Any]":
         """How checkpoints of Geneformer name their parameters and settings."""
@@ -91,5 +95,5 @@ def geneformer_config(name: str, **changes: Any) -> GeneformerConfig:
     Raises:
         ConfigError: There is no such size, or a change contradicts the family.
     """
-    settings = variant_settings(name) if name in GENEFORMER_VARIANTS else size_settings(name)
+    settings = family_settings(name) if name in GENEFORMER_FAMILIES else size_settings(name)
     return GeneformerConfig(**{**settings, **changes})

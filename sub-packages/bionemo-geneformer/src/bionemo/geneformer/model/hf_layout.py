@@ -4,15 +4,20 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
-from bionemo.geneformer.model.sizes import GENEFORMER_VARIANTS
+from bionemo.geneformer.model.dictionary_files import save_model_dictionaries
+from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.llm.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+
+
+if TYPE_CHECKING:
+    from bionemo.geneformer.data.dictionaries import Dictionaries
 
 
 MODEL_TYPES = {"post": "bert", "pre": "megatron-bert"}
@@ -78,7 +83,14 @@ def qkv_names(layer: int, kind: str) -> tuple[str, list[str]]:
 
 
 class GeneformerLayout:
-    """Names of Geneformer in Hugging Face's files; see ``bionemo.llm.checkpoint.HuggingFaceLayout``."""
+    """Names of Geneformer in Hugging Face's files; see ``bionemo.llm.checkpoint.HuggingFaceLayout``.
+
+    Args:
+        dictionaries: The vocabulary and what belongs to it, saved with every model; None saves none.
+    """
+
+    def __init__(self, dictionaries: "Dictionaries | None" = None) -> None:
+        self.dictionaries = dictionaries
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
         """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""
@@ -126,9 +138,10 @@ class GeneformerLayout:
             "architectures": [ARCHITECTURES[config.norm_placement]],
             "model_type": MODEL_TYPES[config.norm_placement],
             "geneformer_variant": config.variant,
+            "vocabulary_fingerprint": config.vocabulary_fingerprint,
             "num_token_types": config.num_token_types,
             "vocab_size": config.vocab_size,
-            "pad_token_id": config.special_tokens.pad_token_id,
+            "pad_token_id": config.vocabulary.pad_token_id,
             "hidden_size": config.hidden_size,
             "num_hidden_layers": config.num_layers,
             "num_attention_heads": config.num_attention_heads,
@@ -167,6 +180,7 @@ class GeneformerLayout:
                 norm_placement=placement,
                 num_token_types=values.get("num_token_types", values.get("type_vocab_size", 2)),
                 vocab_size=values["vocab_size"],
+                vocabulary_fingerprint=values.get("vocabulary_fingerprint"),
                 num_layers=values["num_hidden_layers"],
                 hidden_size=values["hidden_size"],
                 num_attention_heads=values["num_attention_heads"],
@@ -184,11 +198,13 @@ class GeneformerLayout:
             raise CheckpointError(f"{source}: config.json is no Geneformer configuration: {error}") from error
 
     def save_tokenizer(self, directory: Path) -> None:
-        """Write the tokenizer's files: none, the gene dictionaries are saved by those who have them."""
+        """Write the dictionaries, where there are some."""
+        if self.dictionaries is not None:
+            save_model_dictionaries(self.dictionaries, directory)
 
 
 def guess_variant(norm_placement: str, values: Mapping[str, Any]) -> str:
     """Family of a file that does not say it: by its norms and its longest cell, 2,048 tokens in V1, 4,096 in V2."""
     if norm_placement == "pre":
         return "BIONEMO"
-    return "V1" if values["max_position_embeddings"] <= GENEFORMER_VARIANTS["V1"].seq_length else "V2"
+    return "V1" if values["max_position_embeddings"] <= V1.max_length else "V2"

@@ -2,10 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geneformer as users call it, on the BioBERT encoder of bionemo-llm."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.llm.model.biobert.model import BertOutput, MegatronBioBertModel
+
+
+if TYPE_CHECKING:
+    from bionemo.geneformer.data.dictionaries import Dictionaries
 
 
 __all__ = ["GeneformerMaskedLM", "GeneformerModel"]
@@ -20,11 +26,14 @@ class GeneformerMaskedLM(nn.Module):
 
     Args:
         model: The encoder with its head; ``.model`` afterwards.
+        dictionaries: The vocabulary that it was trained with and what belongs to it, where known; they are saved and
+            loaded with it.
     """
 
-    def __init__(self, model: MegatronBioBertModel) -> None:
+    def __init__(self, model: MegatronBioBertModel, dictionaries: "Dictionaries | None" = None) -> None:
         super().__init__()
         self.model = model
+        self.dictionaries = dictionaries
 
     @property
     def config(self) -> GeneformerConfig:

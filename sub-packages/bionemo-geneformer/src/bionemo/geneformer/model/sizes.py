@@ -9,32 +9,25 @@ encoder with another vocabulary and GELU. Weights of one do not fit another.
 from typing import Any, NamedTuple
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.tokenizer.variants import VARIANTS
 
 
-class GeneformerVariant(NamedTuple):
-    """What all sizes of one family share."""
+class GeneformerFamily(NamedTuple):
+    """What all sizes of one family share; its tokens are in `bionemo.geneformer.tokenizer.variants`."""
 
     norm_placement: str
     activation_func: str
     num_token_types: int
     vocab_size: int
     """Genes and special tokens of the published vocabulary."""
-    seq_length: int
-    """Longest cell in tokens."""
     hidden_dropout: float
     attention_dropout: float
-    pad_token_id: int
-    mask_token_id: int
-    cls_token_id: int | None
-    eos_token_id: int | None
-    num_special_tokens: int
-    """Ids below it are no genes."""
 
 
-GENEFORMER_VARIANTS: dict[str, GeneformerVariant] = {
-    "V1": GeneformerVariant("post", "relu", 2, 25_426, 2048, 0.02, 0.02, 0, 1, None, None, 2),
-    "V2": GeneformerVariant("post", "relu", 2, 20_275, 4096, 0.1, 0.1, 0, 1, 2, 3, 4),
-    "BIONEMO": GeneformerVariant("pre", "gelu", 0, 25_429, 2048, 0.02, 0.1, 2, 1, 0, None, 5),
+GENEFORMER_FAMILIES: dict[str, GeneformerFamily] = {
+    "V1": GeneformerFamily("post", "relu", 2, 25_426, 0.02, 0.02),
+    "V2": GeneformerFamily("post", "relu", 2, 20_275, 0.1, 0.1),
+    "BIONEMO": GeneformerFamily("pre", "gelu", 0, 25_429, 0.02, 0.1),
 }
 
 
@@ -61,19 +54,19 @@ GENEFORMER_SIZES: dict[str, GeneformerSize] = {
 }
 
 
-def variant_settings(variant: str) -> dict[str, Any]:
+def family_settings(family: str) -> dict[str, Any]:
     """Fields of a model configuration that a family fixes.
 
     Raises:
         ConfigError: There is no such family.
     """
-    if variant not in GENEFORMER_VARIANTS:
-        raise ConfigError(f"Geneformer variant {variant}: not one of {', '.join(GENEFORMER_VARIANTS)}.")
-    shared = GENEFORMER_VARIANTS[variant]
-    names = (
-        "norm_placement activation_func num_token_types vocab_size seq_length hidden_dropout attention_dropout"
-    ).split()
-    return {"variant": variant, **{name: getattr(shared, name) for name in names}}
+    if family not in GENEFORMER_FAMILIES:
+        raise ConfigError(f"Geneformer family {family}: not one of {', '.join(GENEFORMER_FAMILIES)}.")
+    return {
+        "variant": family,
+        "seq_length": VARIANTS[family].max_length,
+        **GENEFORMER_FAMILIES[family]._asdict(),
+    }
 
 
 def size_settings(size: str) -> dict[str, Any]:
@@ -86,7 +79,7 @@ def size_settings(size: str) -> dict[str, Any]:
         raise ConfigError(f"Geneformer size {size}: not one of {', '.join(GENEFORMER_SIZES)}.")
     shape = GENEFORMER_SIZES[size]
     return {
-        **variant_settings(shape.variant),
+        **family_settings(shape.variant),
         "num_layers": shape.num_layers,
         "hidden_size": shape.hidden_size,
         "num_attention_heads": shape.num_attention_heads,

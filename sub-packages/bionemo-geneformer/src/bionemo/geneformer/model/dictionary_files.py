@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The dictionaries that lie beside a model's weights: a checkpoint says itself what its tokens mean."""
+
+from pathlib import Path
+
+from bionemo.core.errors import CheckpointError
+from bionemo.core.files import write_bytes
+from bionemo.geneformer.data.dictionaries import (
+    Dictionaries,
+    dictionary_bytes,
+    read_gene_medians,
+    read_text_dictionary,
+    read_tokenizer,
+)
+from bionemo.geneformer.model.config import GeneformerConfig
+from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+
+
+VOCABULARY_FILE = "geneformer.vocab"
+MEDIANS_FILE = "medians.json"
+GENE_MAPPING_FILE = "gene_mapping.json"
+
+
+def save_model_dictionaries(dictionaries: Dictionaries, directory: Path) -> None:
+    """Write the vocabulary with its gene symbols, and medians and mapping where there are some."""
+    dictionaries.tokenizer.save_vocab(directory / VOCABULARY_FILE)
+    for name, content in ((MEDIANS_FILE, dictionaries.medians), (GENE_MAPPING_FILE, dictionaries.gene_mapping)):
+        if content:
+            write_bytes(directory / name, dictionary_bytes(content))
+
+
+def load_model_dictionaries(directory: str | Path, config: GeneformerConfig) -> Dictionaries | None:
+    """Read the dictionaries of a checkpoint.
+
+    Args:
+        directory: The checkpoint.
+        config: What its config.json says.
+
+    Returns:
+        The dictionaries, with empty ones for files that are not there; None where there is no vocabulary.
+
+    Raises:
+        CheckpointError: The vocabulary is not the model's.
+        DataError: A file holds something else.
+    """
+    folder = Path(directory)
+    if not (folder / VOCABULARY_FILE).is_file():
+        return None
+    tokenizer = read_tokenizer(folder / VOCABULARY_FILE)
+    check_vocabulary(tokenizer, config, str(folder / VOCABULARY_FILE))
+    medians, mapping = folder / MEDIANS_FILE, folder / GENE_MAPPING_FILE
+    return Dictionaries(
+        tokenizer,
+        read_gene_medians(medians) if medians.is_file() else {},
+        read_text_dictionary(mapping) if mapping.is_file() else {},
+    )
+
+
+def check_vocabulary(tokenizer: GeneTokenizer, config: GeneformerConfig, source: str) -> None:
+    """Refuse a vocabulary of another version than the model's.
+
+    Raises:
+        CheckpointError: Its family, its size or its fingerprint differs.
+    """
+    pairs = [
+        ("family", tokenizer.variant.name, config.variant),
+        ("number of tokens", tokenizer.vocab_size, config.vocab_size),
+    ]
+    if config.vocabulary_fingerprint is not None:
+        pairs.append(("fingerprint", tokenizer.fingerprint, config.vocabulary_fingerprint))
+    for what, found, expected in pairs:
+        if found != expected:
+            raise CheckpointError(
+                f"{source}: the vocabulary's {what} is {found}, the model was trained with {expected}. "
+                "Use the dictionary of the model's version."
+            )

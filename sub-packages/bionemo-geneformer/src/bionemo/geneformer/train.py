@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pretraining of Geneformer: its data, its architecture and its schedule, handed to the shared assembly."""
+
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bionemo.core.errors import ConfigError
+from bionemo.geneformer.data.dictionaries import (
+    Dictionaries,
+    read_gene_medians,
+    read_text_dictionary,
+    read_tokenizer,
+)
+from bionemo.geneformer.data.gene_frequencies import frequency_cross_entropy
+from bionemo.geneformer.data.open_cells import CountReading, OpenedCells, open_cells
+from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
+from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
+from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
+from bionemo.geneformer.model.hf_layout import GeneformerLayout
+from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
+from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
+from bionemo.geneformer.tokenizer.variants import VARIANTS
+from bionemo.llm import pretrain
+from bionemo.llm.checkpoint import CONFIG_FILE, read_json
+from bionemo.llm.data.splits import split_train_valid
+from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.pretrain import Datasets, PretrainTask, required
+from bionemo.llm.run_directory import RunDirectory
+
+
+AGREEMENT = ("seq_length", "num_steps", "cosine_rampup_frac", "cosine_hold_frac", "empty_cells")
+"""Settings of its own that a continued run must share."""
+
+
+def train(config: TrainGeneformerConfig) -> Path:
+    """Train, and leave a run directory.
+
+    Args:
+        config: Settings of the command.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+    """
+    dictionaries = read_dictionaries(config)
+    shape = model_config(config, dictionaries)
+    config = resolve(config, shape)
+    task = PretrainTask(
+        name=f"Geneformer {shape.variant}",
+        model_config=shape,
+        vocabulary=shape.vocabulary,
+        layout=GeneformerLayout(dictionaries),
+        optimizer=build_optimizer_config(config),
+        build_datasets=partial(build_datasets, config, dictionaries),
+        agreement=AGREEMENT,
+        start_from=config.restore_from_checkpoint_path,
+        reference_label="training gene frequencies (cross-entropy)",
+    )
+    return pretrain.pretrain(config, task)
+
+
+def build_optimizer_config(config: TrainGeneformerConfig) -> OptimizerConfig:
+    """Build the settings of Adam and its cosine schedule."""
+    warmup_steps = math.ceil(config.cosine_rampup_frac * config.num_steps)
+    hold_steps = math.ceil(config.cosine_hold_frac * config.num_steps)
+    return OptimizerConfig(
+        lr=config.lr,
+        schedule="cosine",
+        warmup_steps=warmup_steps,
+        hold_steps=min(hold_steps, config.num_steps - warmup_steps),
+        max_steps=config.num_steps,
+        weight_decay=config.weight_decay,
+        beta2=0.999,
+    )
+
+
+def resolve(config: TrainGeneformerConfig, shape: GeneformerConfig) -> TrainGeneformerConfig:
+    """Fill in what depends on the machine, the model or other settings, so that config.yaml says what was run.
+
+    Raises:
+        ConfigError: Settings do not fit together or this machine.
+    """
+    seq_length = config.seq_length or shape.seq_length
+    if seq_length > shape.seq_length:
+        raise ConfigError(f"--seq-length {seq_length}: the model has {shape.seq_length} positions.")
+    return pretrain.resolve(
+        replace(
+            config,
+            seq_length=seq_length,
+            hidden_dropout=shape.hidden_dropout,
+            attention_dropout=shape.attention_dropout,
+        )
+    )
+
+
+def read_dictionaries(config: TrainGeneformerConfig) -> Dictionaries:
+    """Read the vocabulary and what belongs to it: from the flags, else from the checkpoint that the run starts from.
+
+    Raises:
+        ConfigError: Neither has a vocabulary.
+        CheckpointError: The vocabulary is not that of the checkpoint.
+    """
+    source = config.restore_from_checkpoint_path
+    stored, shape = None, None
+    if source is not None:
+        shape = GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
+        stored = load_model_dictionaries(source, shape)
+    if config.token_dictionary is not None:
+        tokenizer = read_tokenizer(config.token_dictionary, gene_names=config.gene_names)
+        if shape is not None:
+            check_vocabulary(tokenizer, shape, f"--token-dictionary {config.token_dictionary}")
+    elif stored is not None:
+        tokenizer = stored.tokenizer
+    else:
+        raise ConfigError(f"--token-dictionary: required, because {source} holds no vocabulary.")
+    medians = stored.medians if stored is not None else {}
+    mapping = stored.gene_mapping if stored is not None else {}
+    return Dictionaries(
+        tokenizer,
+        medians if config.gene_medians is None else read_gene_medians(config.gene_medians),
+        mapping if config.gene_mapping is None else read_text_dictionary(config.gene_mapping),
+    )
+
+
+def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> GeneformerConfig:
+    """Architecture that the flags and the vocabulary describe, or that of the checkpoint that the run starts from.
+
+    Raises:
+        ConfigError: The model's family is not the vocabulary's.
+    """
+    source = config.restore_from_checkpoint_path
+    if source is not None:
+        return GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
+    tokenizer = dictionaries.tokenizer
+    family = tokenizer.variant.name
+    changes = {
+        "vocab_size": tokenizer.vocab_size,
+        "vocabulary_fingerprint": tokenizer.fingerprint,
+        "biobert_spec_option": config.biobert_spec_option,
+    }
+    for name in ("hidden_dropout", "attention_dropout"):
+        if getattr(config, name) is not None:
+            changes[name] = getattr(config, name)
+    if config.model is not None:
+        if GENEFORMER_SIZES[config.model].variant != family:
+            raise ConfigError(f"--model {config.model}: the token dictionary is of family {family}.")
+        return geneformer_config(config.model, **changes)
+    return geneformer_config(
+        family,
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        num_attention_heads=config.num_attention_heads,
+        ffn_hidden_size=config.ffn_hidden_size,
+        seq_length=config.seq_length or VARIANTS[family].max_length,
+        **changes,
+    )
+
+
+def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> tuple[OpenedCells, OpenedCells]:
+    """Open the training and the validation cells, from whichever of the two kinds of input was given."""
+    reading = CountReading(
+        max_length=config.seq_length,
+        gene_column=config.gene_column,
+        allow_fractions=config.allow_fractional_counts,
+        min_coverage=config.min_coverage,
+        empty_cells=config.empty_cells,
+        refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
+    )
+    if config.data_dir is not None:
+        train_path, valid_path = config.data_dir / "train", config.data_dir / "val"
+    else:
+        train_path, valid_path = required(config.train_tokens), config.valid_tokens
+    train_cells = open_cells(train_path, dictionaries, reading)
+    if valid_path is not None:
+        return train_cells, open_cells(valid_path, dictionaries, reading)
+    cells, subset = train_cells.cells, train_cells.subset
+    idxs = np.arange(len(cells), dtype=np.int64) if subset is None else subset
+    parts = split_train_valid(len(idxs), config.valid_fraction, config.seed, alternative="--valid-tokens")
+    train_idx, valid_idx = (idxs[part] for part in parts)
+    return OpenedCells(cells, train_idx), OpenedCells(cells, valid_idx)
+
+
+def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, run: RunDirectory) -> Datasets:
+    """Open the cells of a run, packed and masked for training and for both validation losses."""
+
+    def dataset(cells: OpenedCells, *, mask_all: bool = False) -> PackedCellDataset:
+        return PackedCellDataset(
+            cells.cells,
+            dictionaries.tokenizer,
+            subset=cells.subset,
+            max_seq_length=required(config.seq_length),
+            max_tokens=pretrain.max_tokens_of_a_batch(config),
+            masking=build_masking(
+                dictionaries.tokenizer,
+                seed=config.seed,
+                mask_prob=config.mask_prob,
+                mask_token_prob=1.0 if mask_all else config.mask_token_prob,
+                random_token_prob=0.0 if mask_all else config.random_token_prob,
+            ),
+        )
+
+    train_cells, valid_cells = open_train_and_valid(config, dictionaries)
+    train_data, valid_data = dataset(train_cells), dataset(valid_cells)
+    line = frequency_cross_entropy(train_data, valid_data)
+    return Datasets(train_data, valid_data, dataset(valid_cells, mask_all=True), line)
