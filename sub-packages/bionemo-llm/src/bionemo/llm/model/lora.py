@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank adapters (Hu et al. 2022): small trainable products on top of frozen matrices.
+
+An adapter is a parametrization of the layer's own weight, so the model's code does not change, and merging is exact:
+the sum that was used becomes the weight.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from bionemo.core.errors import ConfigError
+
+
+LORA_TARGETS = ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2")
+"""Megatron's names of a transformer layer's matrices."""
+
+
+class LowRankUpdate(nn.Module):
+    """Adds ``alpha / rank · up · down`` to a weight; ``up`` starts at zero, so that nothing changes at first.
+
+    Args:
+        weight: [out, in], what it is added to.
+        rank: Inner dimension.
+        alpha: Scale.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = alpha / rank
+        self.down = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
+        self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Give the adapted weight."""
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
+
+
+def add_lora(
+    model: nn.Module, *, rank: int, alpha: float | None = None, targets: Sequence[str] = LORA_TARGETS
+) -> nn.Module:
+    """Freeze a model and put adapters on its linear layers.
+
+    Args:
+        model: Changed in place.
+        rank: Inner dimension of the adapters.
+        alpha: Scale; default: the rank, so that the product is added as it is.
+        targets: Last part of the names of the layers that get one.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: The rank is below 1, or no layer has one of the names.
+    """
+    if rank < 1:
+        raise ConfigError(f"LoRA rank {rank}: must be at least 1.")
+    layers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in targets]
+    if not layers:
+        raise ConfigError(f"LoRA targets {', '.join(targets)}: the model has no such layer.")
+    model.requires_grad_(False)
+    for layer in layers:
+        update = LowRankUpdate(layer.weight, rank, rank if alpha is None else alpha)
+        parametrize.register_parametrization(layer, "weight", update)
+    return model
+
+
+def merge_lora(model: nn.Module) -> nn.Module:
+    """Make the adapted weights the model's own, in place: afterwards it has its old parameters and no adapters."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return model
