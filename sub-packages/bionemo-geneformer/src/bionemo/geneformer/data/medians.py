@@ -81,6 +81,7 @@ def find_medians(read: Callable[[], Iterable[GeneValues]], num_genes: int, *, ma
 class _Pass(NamedTuple):
     """What a pass found; the kept values are sorted by gene, then by value."""
 
+    total: NDArray[np.int64]
     below: NDArray[np.int64]
     inside: NDArray[np.int64]
     genes: NDArray[np.int32]
@@ -110,23 +111,22 @@ class _Search:
     def learn(self, found: _Pass) -> None:
         """Take over what a pass found: medians, or narrower bounds."""
         if self.num_cells is None:
-            self.num_cells = found.inside
-            self.is_done |= found.inside == 0
+            self.num_cells = found.total
+            self.is_done |= found.total == 0
+        if not np.array_equal(self.num_cells, found.total):
+            raise DataError("The corpus changed while it was read. Start again.")
         starts = np.searchsorted(found.genes, np.arange(self.num_genes + 1))
         for gene in np.flatnonzero(~self.is_done).tolist():
             kept = found.values[starts[gene] : starts[gene + 1]]
             num_inside, num_below = int(found.inside[gene]), int(found.below[gene])
-            first = (
-                int(self.num_cells[gene]) - 1
-            ) // 2 - num_below  # ranks of the two middle values, between the bounds
+            # Ranks of the two middle values, counted from the lower bound.
+            first = (int(self.num_cells[gene]) - 1) // 2 - num_below
             last = int(self.num_cells[gene]) // 2 - num_below
             if first < 0 or last >= num_inside:
                 self.low[gene], self.high[gene] = self._safe[0][gene], self._safe[1][gene]
             elif self.low[gene] == self.high[gene]:
                 self._finish(gene, self.low[gene])
             elif found.is_complete:
-                if len(kept) != num_inside:
-                    raise DataError("The corpus changed while it was read. Start again.")
                 self._finish(gene, (kept[first] + kept[last]) / 2)
             else:
                 self._narrow(gene, kept, first / num_inside, (last + 1) / num_inside)
@@ -157,12 +157,13 @@ def _read_pass(
 ) -> _Pass:
     """Read the corpus once; keep what lies between the bounds, thinned by halves to `max_values`."""
     num_genes = len(low)
-    below, inside = np.zeros(num_genes, dtype=np.int64), np.zeros(num_genes, dtype=np.int64)
+    total, below, inside = (np.zeros(num_genes, dtype=np.int64) for _ in range(3))
     kept: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.uint64]]] = []
     num_kept, num_read, halvings = 0, 0, 0
     for genes, values in blocks:
         is_below = values < low[genes]
         is_inside = ~is_below & (values <= high[genes])
+        total += np.bincount(genes, minlength=num_genes)
         below += np.bincount(genes[is_below], minlength=num_genes)
         inside += np.bincount(genes[is_inside], minlength=num_genes)
         places = np.flatnonzero(is_inside)
@@ -178,7 +179,7 @@ def _read_pass(
     all_genes = np.concatenate([np.empty(0, np.int32), *(part[0] for part in kept)])
     all_values = np.concatenate([np.empty(0), *(part[1] for part in kept)])
     order = np.lexsort((all_values, all_genes))
-    return _Pass(below, inside, all_genes[order], all_values[order], is_complete=halvings == 0)
+    return _Pass(total, below, inside, all_genes[order], all_values[order], is_complete=halvings == 0)
 
 
 def _limit(halvings: int) -> np.uint64:

@@ -68,7 +68,7 @@ def test_genes_of_a_vocabulary_alone_and_of_enough_cells():
 def test_counts_are_checked_on_the_way():
     adata = adata_of(FIRST)
     adata.X = adata.X.toarray() + 0.25
-    with pytest.raises(DataError, match=r"data0: X: cell 0 has the value 0\.25"):
+    with pytest.raises(DataError, match=r"data0: X: cell 0 has the value \d+\.25"):
         build(adata).find_medians(max_memory_mb=100)
 
 

@@ -11,7 +11,6 @@ from bionemo.geneformer.scripts.geneformer_medians import GeneformerMediansConfi
 from bionemo.geneformer.tokenizer.variants import V2
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 from bionemo.testing.cells import make_cells
-from bionemo.testing.kills import kill_runner
 
 
 FLAGS = """
@@ -82,21 +81,3 @@ def test_bad_input_is_one_line_exit_2_and_leaves_nothing(files, capsys, extra, m
     assert run("--data-path", files / "a.h5ad", "--output-path", files / "medians.json", *extra) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (files / "medians.json").exists()
-
-
-def test_kills_leave_no_half_file(files):
-    output = files / "out" / "medians.json"
-
-    def check(kill):
-        if output.exists():
-            assert json.loads(output.read_text()) == pytest.approx(expected(), rel=1e-15)
-            output.unlink()
-        else:
-            assert kill.landed
-
-    kill_runner(
-        run,
-        *("--data-path", files / "a.h5ad", files / "b", "--output-path", output),
-        check=check,
-        preload=("bionemo.geneformer.data.corpus", "anndata"),
-    )
