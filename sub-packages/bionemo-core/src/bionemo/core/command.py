@@ -57,6 +57,12 @@ def run_command(
             return _report(line, EXIT_FAILED_RUN, debug=debug)
 
 
+def print_result(result: object) -> None:
+    """Write what a command made, such as a path, to stdout: on the first rank alone."""
+    if process_rank() == 0:
+        sys.stdout.write(f"{result}\n")
+
+
 def _report(line: str, status: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()

@@ -16,7 +16,20 @@ def process_rank() -> int:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank())
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        value = os.environ.get(name, "")
-        if value.isdecimal():
-            return int(value)
+        rank = _number(name)
+        if rank is not None:
+            return rank
     return 0
+
+
+def started_ranks() -> int | None:
+    """Number of processes that torchrun or srun started together; None in a process that neither of them started.
+
+    Lightning's own launcher announces a world size too, but no rank: its processes follow the settings.
+    """
+    return _number("SLURM_STEP_NUM_TASKS") if _number("RANK") is None else _number("WORLD_SIZE")
+
+
+def _number(variable: str) -> int | None:
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() else None

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.errors import CheckpointError, DataError, ResourceError
 
 
@@ -30,6 +30,13 @@ def test_arguments_reach_the_work(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/p", "--y"])
     run_command(seen.append)
     assert seen == [["--x", "1"], ["--y"]]
+
+
+def test_the_first_rank_alone_prints_the_result(monkeypatch, capsys):
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        print_result(f"made by rank {rank}")
+    assert capsys.readouterr() == ("made by rank 0\n", "")
 
 
 @pytest.mark.parametrize(

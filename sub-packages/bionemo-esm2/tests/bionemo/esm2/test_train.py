@@ -5,8 +5,10 @@
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
 from bionemo.testing.proteins import make_proteins
+from bionemo.testing.subprocess_utils import run_command_with_timeout
 
 
 NUM_STEPS = 12
@@ -192,6 +195,53 @@ def test_resume_on_another_number_of_ranks_consumes_what_is_left(
     assert ours.pop("step") == 8
     assert theirs.pop("step") == 12
     assert ours == theirs
+
+
+def train_as_slurm_task(config: TrainESM2Config) -> None:
+    """With the environment of srun in place of torchrun's: two nodes with one task each."""
+    rank = os.environ.pop("RANK")
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "TORCHELASTIC_RUN_ID"):
+        os.environ.pop(name, None)
+    task = {"JOB_ID": "4711", "JOB_NAME": "esm2", "PROCID": rank, "NODEID": rank, "LOCALID": "0"}
+    sizes = {"NTASKS": "2", "STEP_NUM_TASKS": "2", "NNODES": "2", "NTASKS_PER_NODE": "1", "NODELIST": "localhost"}
+    os.environ.update({f"SLURM_{name}": value for name, value in (task | sizes).items()})
+    try:
+        train(config)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_tasks_of_slurm_are_the_ranks(fasta: Path, tmp_path: Path) -> None:
+    launches = {"torchrun": (train_on_ranks, {"num_gpus": 2}), "slurm": (train_as_slurm_task, {"num_nodes": 2})}
+    for name, (train_one_rank, sizes) in launches.items():
+        config = tiny(fasta, tmp_path, experiment_name=name, num_steps=4, **sizes)
+        run_on_ranks(2, train_one_rank, config, process_group=False)
+    assert_same_run(tmp_path / "torchrun", tmp_path / "slurm")
+
+
+def test_another_number_of_ranks_than_described_is_refused(fasta: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BionemoError, match=r"^2 ranks were started, but --devices 1 x --num-nodes 1 makes 1\. Give"):
+        train(tiny(fasta, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+LAUNCHERS = {
+    "lightning": [],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"],
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_commands_of_the_multi_gpu_page(launcher: str, fasta: Path, tmp_path: Path) -> None:
+    """Two fresh processes, as the launchers start them; stdout has one line."""
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], "bionemo.esm2.scripts.train_esm2", "--devices=2"]
+    command += [f"--train-fasta={fasta}", "--max-steps=4", "--accelerator=cpu", "--tokens-per-batch=512", *TINY_FLAGS]
+    done = run_command_with_timeout(shlex.join([*command, "--max-seq-length=128"]), tmp_path, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "results/esm2\n"), done.stderr
+    assert read_metrics(tmp_path / "results/esm2/metrics.csv")["consumed_samples"].tolist()[-1] == 8
 
 
 @pytest.mark.parametrize(

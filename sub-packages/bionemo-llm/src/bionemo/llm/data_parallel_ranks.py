@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from bionemo.core.errors import ParallelismError
-from bionemo.llm.trainer import quiet_lightning
+from bionemo.llm.trainer import check_ranks, quiet_lightning
 
 
 T = TypeVar("T")
@@ -46,8 +46,9 @@ def start_ranks(accelerator: str, devices: int, num_nodes: int) -> DataParallelR
         num_nodes: Nodes.
 
     Raises:
-        ParallelismError: There are fewer GPUs.
+        ParallelismError: There are fewer GPUs, or another number of ranks was started.
     """
+    check_ranks(devices, num_nodes)
     if accelerator == "gpu" and devices > torch.cuda.device_count():
         raise ParallelismError(f"--devices {devices}: this machine shows {torch.cuda.device_count()} GPUs.")
     if devices * num_nodes == 1:

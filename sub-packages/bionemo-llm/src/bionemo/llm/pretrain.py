@@ -32,7 +32,13 @@ from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
-from bionemo.llm.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
+from bionemo.llm.trainer import (
+    build_trainer,
+    check_ranks,
+    continue_from,
+    resolve_accelerator,
+    resolve_precision,
+)
 from bionemo.llm.training_state import TrainingState, check_agreement, read_training_state, write_training_state
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
 
@@ -145,7 +151,9 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
 
     Raises:
         ConfigError: Settings do not fit together or this machine.
+        ParallelismError: Another number of ranks was started than the settings say.
     """
+    check_ranks(config.num_gpus, config.num_nodes)
     accelerator = resolve_accelerator(config.accelerator)
     check_gpu_flags(config, accelerator)
     limit = config.sample_limit

@@ -9,7 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from bionemo.core.errors import ConfigError
+from bionemo.core.errors import ConfigError, ParallelismError
+from bionemo.core.ranks import started_ranks
 
 
 PRECISIONS = {
@@ -54,10 +55,26 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return name
 
 
+def check_ranks(devices: int, num_nodes: int) -> None:
+    """Refuse settings that say another number of ranks than torchrun or srun has started.
+
+    Else each of them could train by itself, at the same place.
+
+    Raises:
+        ParallelismError: The message says both numbers.
+    """
+    started, described = started_ranks(), devices * num_nodes
+    if started not in (None, 1, described):
+        raise ParallelismError(
+            f"{started} ranks were started, but --devices {devices} x --num-nodes {num_nodes} makes {described}. "
+            "Give the numbers that torchrun or srun was given."
+        )
+
+
 def build_trainer(
     *,
     accelerator: str,
-    precision: str,
+    precision: str | None,
     devices: int,
     num_nodes: int,
     max_steps: int,
@@ -67,12 +84,14 @@ def build_trainer(
     gradient_clip: float,
     callbacks: list[pl.Callback],
     loggers: list[Any],
+    strategy: Any = None,
+    plugins: list[Any] | None = None,
 ) -> pl.Trainer:
     """Build a trainer that neither logs, checkpoints nor resumes by itself: the callbacks do.
 
     Args:
         accelerator: "cpu" or "gpu".
-        precision: Lightning's name.
+        precision: Lightning's name; None where a plugin says it.
         devices: Processes (CPU) or GPUs of one node.
         num_nodes: Nodes.
         max_steps: Optimizer steps at which the run ends.
@@ -82,18 +101,25 @@ def build_trainer(
         gradient_clip: Largest 2-norm of the gradient.
         callbacks: Metrics, checkpoints, progress.
         loggers: Further loggers of the metrics.
+        strategy: How ranks work together; None: data parallel.
+        plugins: Lightning's plugins, among them a precision in place of a name.
 
     Returns:
         The trainer.
+
+    Raises:
+        ParallelismError: See ``check_ranks``.
     """
+    check_ranks(devices, num_nodes)
     quiet_lightning()
     ranks = devices * num_nodes
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="ddp" if ranks > 1 else "auto",
+        strategy=strategy or ("ddp" if ranks > 1 else "auto"),
         precision=precision,  # type: ignore[arg-type]  # one of Lightning's literals
+        plugins=plugins,
         max_steps=max_steps,
         val_check_interval=val_check_interval * accumulate_grad_batches,
         check_val_every_n_epoch=None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.model.sizes import ESM2_SIZES
@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
     check_flags(config)
     from bionemo.esm2.train import train
 
-    sys.stdout.write(f"{train(config)}\n")
+    print_result(train(config))
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bionemo.core import BIONEMO_CACHE_DIR
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     from bionemo.example_model import steps
 
     run = {"train": steps.train, "finetune": steps.finetune, "predict": steps.predict}[argv[0]]
-    sys.stdout.write(f"{run(config)}\n")
+    print_result(run(config))
     return 0
 
 

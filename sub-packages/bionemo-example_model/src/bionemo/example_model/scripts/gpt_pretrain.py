@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     config = parse(GPTPretrainConfig, argv, prog="gpt-pretrain.py")
     from bionemo.example_model.gpt import pretrain
 
-    sys.stdout.write(f"{pretrain(config)}\n")
+    print_result(pretrain(config))
     return 0
 
 
