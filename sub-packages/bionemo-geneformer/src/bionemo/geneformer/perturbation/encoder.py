@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Geneformer as a function from packed batches to the hidden states of one layer."""
+
+import torch
+from torch import Tensor
+
+from bionemo.core.errors import ConfigError
+from bionemo.geneformer.perturbation.engine import Encoder
+from bionemo.llm.data.types import PackedBatch
+from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
+from bionemo.llm.model.biobert.model import MegatronBioBertModel
+
+
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def build_encoder(model: MegatronBioBertModel, layer: int, *, precision: str = "32-true") -> Encoder:
+    """Build the function; neither the blocks behind the layer nor the head are computed.
+
+    Args:
+        model: In evaluation mode, on the device where it shall run.
+        layer: 0 is the last, -1 the one before.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+
+    Raises:
+        ConfigError: There is no such layer or precision.
+    """
+    if precision not in AUTOCAST:
+        raise ConfigError(f"precision {precision}: not one of {', '.join(AUTOCAST)}.")
+    num_blocks = layer_index(layer, model.bert_config.num_layers)
+    device = next(model.parameters()).device
+    dtype = AUTOCAST[precision]
+
+    def encode(batch: PackedBatch) -> Tensor:
+        on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            return hidden_states_at(model, on_device, num_blocks).float()
+
+    return encode

@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The work of ``perturb_geneformer``: cells and model in, a folder of shifts, statistics and a picture out.
+
+The folder is filled portion by portion and appears when it is complete; a killed call goes on where it was.
+"""
+
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.errors import ConfigError, DataError
+from bionemo.core.files import write_text
+from bionemo.core.optional_deps import require
+from bionemo.core.resumable import ResumableDirectory, resumable_directory
+from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
+from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_text_dictionary, read_tokenizer
+from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.model.dictionary_files import check_vocabulary
+from bionemo.geneformer.perturbation.edits import Perturbation
+from bionemo.geneformer.perturbation.encoder import build_encoder
+from bionemo.geneformer.perturbation.gene_naming import GeneNaming
+from bionemo.geneformer.perturbation.job import (
+    PerturbationJob,
+    PreparedJob,
+    layout_of,
+    prepare_job,
+)
+from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
+from bionemo.geneformer.perturbation.portion_files import join_portions, measure_all, remove_portions
+from bionemo.geneformer.perturbation.selection import CellStates
+from bionemo.geneformer.perturbation.shift_table import SHIFTS_NAME, open_shifts
+from bionemo.geneformer.perturbation.statistics import (
+    StatisticsSettings,
+    Table,
+    compute_statistics,
+    default_mode,
+    write_table,
+)
+from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
+from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig
+from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
+from bionemo.llm.data_parallel_ranks import start_ranks
+from bionemo.llm.model.biobert.hidden_states import layer_index
+from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME, STATISTICS_NAME, VOLCANO_NAME = "config.yaml", "statistics.csv", "volcano.png"
+TOKENS_PER_BATCH = {"cpu": 4096, "gpu": 32_768}
+WITHOUT_INFLUENCE = (
+    "accelerator", "num_gpus", "num_nodes", "results_path", "statistics", "max_fdr", "min_detections"
+)  # fmt: skip
+"""Settings that do not change the shifts; a call may go on with others."""
+
+
+def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
+    """Do what the command says.
+
+    Returns:
+        The folder written; None on other ranks than 0.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+    """
+    if config.shifts_path is not None:
+        return run_statistics(config)
+    accelerator = resolve_accelerator(config.accelerator)
+    assert config.checkpoint_path is not None
+    module = load_geneformer(config.checkpoint_path)
+    dictionaries = read_dictionaries(config, module)
+    prepared = prepare(config, module, dictionaries, TOKENS_PER_BATCH[accelerator])
+    if config.statistics in ("auto", "mixture_model") and not config.is_group and not config.has_states:
+        require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
+    ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
+    encode = build_encoder(
+        module.model.to(ranks.device), config.layer, precision=resolve_precision(config.precision, accelerator)
+    )
+    logger.info(
+        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",
+        torch.__version__, ranks.device, ranks.world_size, config.precision, prepared.job.max_tokens,
+        prepared.num_cells, len(prepared.portions),
+    )  # fmt: skip
+    if ranks.rank != 0:
+        ranks.barrier()  # rank 0 has opened the folder
+        measure_all(ResumableDirectory(config.results_path.resolve()), encode, prepared, ranks)
+        return None
+    with resumable_directory(config.results_path, plan_of(config, prepared)) as folder:
+        ranks.barrier()
+        measure_all(folder, encode, prepared, ranks)
+        join_portions(folder, prepared)
+        write_statistics(config, folder.part(SHIFTS_NAME), folder.work_dir)
+        write_text(folder.part(CONFIG_NAME), to_yaml(config))
+        remove_portions(folder, prepared)
+    return config.results_path
+
+
+def run_statistics(config: PerturbGeneformerConfig) -> Path:
+    """Compute statistics of earlier results into a folder of their own."""
+    assert config.shifts_path is not None
+    plan = {name: value for name, value in to_mapping(config).items() if name != "results_path"}
+    table = statistics_of(config, config.shifts_path)
+    with resumable_directory(config.results_path, plan) as folder:
+        save_statistics(config, table, folder.work_dir)
+        write_text(folder.part(CONFIG_NAME), to_yaml(config))
+    return config.results_path
+
+
+def read_dictionaries(config: PerturbGeneformerConfig, module: GeneformerMaskedLM) -> Dictionaries:
+    """The checkpoint's dictionaries, each replaced by the file that the user gives.
+
+    Raises:
+        ConfigError: There is no vocabulary.
+        CheckpointError: The vocabulary is not the model's.
+    """
+    own = module.dictionaries
+    if config.token_dictionary is not None:
+        tokenizer = read_tokenizer(config.token_dictionary, gene_names=config.gene_names)
+        check_vocabulary(tokenizer, module.config, f"--token-dictionary {config.token_dictionary}")
+    elif own is not None:
+        tokenizer = own.tokenizer
+    else:
+        raise ConfigError(
+            f"--token-dictionary: required, {config.checkpoint_path} holds no vocabulary. Give the model's dictionary."
+        )
+    medians = own.medians if own is not None else {}
+    if config.gene_medians is not None:
+        medians = read_gene_medians(config.gene_medians)
+    mapping = own.gene_mapping if own is not None else {}
+    if config.gene_mapping is not None:
+        mapping = read_text_dictionary(config.gene_mapping)
+    return Dictionaries(tokenizer, medians, mapping)
+
+
+def prepare(
+    config: PerturbGeneformerConfig, module: GeneformerMaskedLM, dictionaries: Dictionaries, tokens_per_batch: int
+) -> PreparedJob:
+    """Turn the settings into a job and choose its cells.
+
+    Raises:
+        BionemoError: A gene, column or state is not there, or no cell can be perturbed.
+    """
+    assert config.data_path is not None
+    layer_index(config.layer, module.config.num_layers)
+    is_v1 = module.config.variant == "V1"
+    naming = GeneNaming(dictionaries.tokenizer)
+    anchor = None if config.anchor_gene is None else naming.tokens([config.anchor_gene])[0]
+    perturbation = Perturbation(
+        perturb_type=config.perturb_type,
+        rank_shift=config.rank_shift,
+        genes=naming.tokens(config.genes) if config.is_group else None,
+        anchor=anchor,
+    )
+    embedding = config.embedding or ("cell" if is_v1 else "cls")
+    if embedding == "cls" and dictionaries.tokenizer.class_id is None:
+        raise ConfigError(f"--embedding cls: {module.config.variant} has no first token for the cell. Use cell.")
+    states = None
+    if config.state_key is not None:
+        assert config.start_state is not None
+        assert config.goal_state is not None
+        states = CellStates(
+            key=config.state_key,
+            start=config.start_state,
+            goal=config.goal_state,
+            alternatives=config.alt_states,
+        )
+    job = PerturbationJob(
+        perturbation=perturbation,
+        embedding=embedding,
+        cosine=config.cosine or ("genes" if is_v1 and embedding == "cell" else "pooled"),
+        states=states,
+        state_average=config.state_average,
+        conditions=parse_conditions(config.filter_cells),
+        max_cells=config.max_cells,
+        seed=config.seed,
+        include_gene_cosines=config.gene_cosines,
+        max_tokens=config.tokens_per_batch or tokens_per_batch,
+    )
+    layout = layout_of(dictionaries.tokenizer, module.config.seq_length)
+    reading = CountReading(max_length=layout.max_length, gene_column=config.gene_column, empty_cells="skip")
+    cells, among = open_labelled_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
+    return prepare_job(job, cells, among, naming, layout)
+
+
+def parse_conditions(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Read ``COLUMN=VALUE[,VALUE...]``.
+
+    Raises:
+        ConfigError: A text has no ``=``, or a column comes twice.
+    """
+    conditions: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        if not equals or not key or key in conditions:
+            raise ConfigError(f"--filter-cells {text}: expected COLUMN=VALUE[,VALUE...], each column once.")
+        conditions[key] = tuple(values.split(","))
+    return conditions
+
+
+def plan_of(config: PerturbGeneformerConfig, prepared: PreparedJob) -> dict[str, Any]:
+    """What decides on the content of the portions."""
+    assert config.checkpoint_path is not None
+    weights = config.checkpoint_path / WEIGHTS_FILE
+    plan = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
+    return plan | {
+        "weights": file_checksum(weights) if weights.is_file() else None,
+        "tokens_per_batch": prepared.job.max_tokens,
+        "cells": [zlib.crc32(portion.tobytes()) for portion in prepared.portions],
+        "lengths": zlib.crc32(prepared.cells.tokens.lengths.tobytes()),
+    }
+
+
+def write_statistics(config: PerturbGeneformerConfig, shifts_path: Path, directory: Path) -> None:
+    """Write statistics of fresh shifts; hours of work are not thrown away because there are too few for a table."""
+    if config.statistics == "none":
+        return
+    try:
+        save_statistics(config, statistics_of(config, shifts_path), directory)
+    except DataError as error:
+        logger.warning("no statistics: %s", error)
+
+
+def statistics_of(config: PerturbGeneformerConfig, shifts_path: Path) -> Table:
+    """Compute the table that the settings ask for."""
+    shifts = open_shifts(shifts_path)
+    null = None if config.null_shifts_path is None else open_shifts(config.null_shifts_path)
+    if config.statistics == "auto":
+        mode = default_mode(shifts) if null is None else "vs_null"
+    else:
+        assert config.statistics != "none"
+        mode = config.statistics
+    settings = StatisticsSettings(max_fdr=config.max_fdr, min_detections=config.min_detections, seed=config.seed)
+    return compute_statistics(mode, shifts, settings, null)
+
+
+def save_statistics(config: PerturbGeneformerConfig, table: Table, directory: Path) -> None:
+    """Write a table, and its volcano plot where it has one."""
+    write_table(table, directory / STATISTICS_NAME)
+    if has_volcano(table):
+        save_volcano(table, directory / VOLCANO_NAME, max_fdr=config.max_fdr)

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``perturb_geneformer``: in-silico perturbation with statistics."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bionemo.core.command import run_command
+from bionemo.core.config import explicit_fields, option, parse
+from bionemo.core.errors import ConfigError
+
+
+DATA, PERTURBATION, MEASURE, STATISTICS, COMPUTE = "data", "perturbation", "measure", "statistics", "compute"
+ALL_GENES = "all"
+OF_STATISTICS = frozenset(
+    {"results_path", "shifts_path", "null_shifts_path", "statistics", "max_fdr", "min_detections", "seed"}
+)
+"""Fields that have a meaning with --shifts-path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbGeneformerConfig:
+    """Delete, overexpress, inhibit or activate genes of cells, and see how far each cell's embedding moves."""
+
+    checkpoint_path: Path | None = option(None, group=DATA, help="Model: folder in Hugging Face layout; required.")
+    data_path: Path | None = option(
+        None, group=DATA, help="Cells: folder of tokenize_geneformer, .parquet, .h5ad or SCDL archive; required."
+    )
+    results_path: Path = option(
+        group=DATA, help="Folder to write; it appears when complete, and a killed call goes on where it was."
+    )
+    token_dictionary: Path | None = option(
+        None, group=DATA, help="Gene to token id, JSON; default: that of --checkpoint-path."
+    )
+    gene_medians: Path | None = option(
+        None, group=DATA, help="Gene to median, JSON, to rank counts; default: that of --checkpoint-path."
+    )
+    gene_names: Path | None = option(None, group=DATA, help="Gene symbol to Ensembl id, JSON.")
+    gene_mapping: Path | None = option(
+        None, group=DATA, help="Identifier in the data to symbol or Ensembl id, JSON: other species, old ids."
+    )
+    gene_column: str | None = option(
+        None, group=DATA, help="Column that names the genes of counts; default: the one with most known genes."
+    )
+    id_column: str | None = option(
+        None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenised cells cell_id or number."
+    )
+    filter_cells: tuple[str, ...] = option(
+        (), group=DATA, help="Only cells with COLUMN=VALUE[,VALUE...], all of them."
+    )
+    max_cells: int | None = option(None, group=DATA, help="Cells to perturb, drawn at random; default: all.")
+
+    perturb_type: Literal["delete", "overexpress", "inhibit", "activate"] = option(
+        "delete", group=PERTURBATION, help="Remove; move to the front or insert there; move down or up by quartiles."
+    )
+    rank_shift: int | None = option(
+        None, group=PERTURBATION, help="Quartiles to move by, 1 to 3; for inhibit and activate."
+    )
+    genes: tuple[str, ...] = option(
+        (ALL_GENES,),
+        group=PERTURBATION,
+        help="Ensembl ids or symbols, perturbed together; all: every gene of a cell, one at a time.",
+    )
+    anchor_gene: str | None = option(
+        None, group=PERTURBATION, help="Pair it with every other gene of a cell, beside the two alone."
+    )
+
+    state_key: str | None = option(None, group=MEASURE, help="Column of the states of cells.")
+    start_state: str | None = option(None, group=MEASURE, help="Cells of this state are perturbed.")
+    goal_state: str | None = option(None, group=MEASURE, help="State towards which the shift is measured.")
+    alt_states: tuple[str, ...] = option((), group=MEASURE, help="Other states towards which it is measured.")
+    state_average: Literal["mean", "median"] = option(
+        "mean", group=MEASURE, help="How the cells of a state become one embedding."
+    )
+    embedding: Literal["cls", "cell"] | None = option(
+        None, group=MEASURE, help="First token, or mean over genes; default: cell for V1, else cls."
+    )
+    layer: int = option(-1, group=MEASURE, help="Layer of the embedding: 0 the last, -1 the one before.")
+    cosine: Literal["pooled", "genes"] | None = option(
+        None,
+        group=MEASURE,
+        help="Without states: of the two embeddings, or mean over genes; default: genes with embedding cell of V1.",
+    )
+    gene_cosines: bool = option(False, group=MEASURE, help="Also write the cosine of every gene of a perturbed cell.")
+
+    statistics: Literal["auto", "none", "goal_state_shift", "vs_null", "mixture_model", "aggregate_data"] = option(
+        "auto", group=STATISTICS, help="What to compute of the shifts; auto: what fits how they were measured."
+    )
+    shifts_path: Path | None = option(
+        None, group=STATISTICS, help="Results of an earlier call: compute statistics of these and perturb nothing."
+    )
+    null_shifts_path: Path | None = option(
+        None, group=STATISTICS, help="Results for null cells, against which those of --shifts-path are tested."
+    )
+    max_fdr: float = option(0.05, group=STATISTICS, help="False discovery rate below which a gene is significant.")
+    min_detections: int = option(10, group=STATISTICS, help="Genes perturbed in fewer cells are flagged.")
+
+    tokens_per_batch: int | None = option(
+        None, group=COMPUTE, help="Tokens of a pack; default: 32768 on a GPU, 4096 on a CPU."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=COMPUTE, help="Where to compute.")
+    num_gpus: int = option(1, group=COMPUTE, aliases=("--devices",), help="GPUs, or processes on a CPU, of a node.")
+    num_nodes: int = option(1, group=COMPUTE, help="Nodes.")
+    precision: Literal["fp32", "bf16-mixed", "16-mixed"] = option(
+        "fp32", group=COMPUTE, help="Shifts are small differences: half precision is faster and adds noise."
+    )
+    seed: int = option(42, group=COMPUTE, help="Seed of the draw of cells and of the statistics' background.")
+
+    def __post_init__(self) -> None:
+        """Check each value by itself.
+
+        Raises:
+            ConfigError: A number is out of range; the message names the flag.
+        """
+        for name in ("max_cells", "num_gpus", "num_nodes", "tokens_per_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{flag(name)} {value}: must be at least 1.")
+        if not 0 < self.max_fdr <= 1:
+            raise ConfigError(f"--max-fdr {self.max_fdr}: must lie between 0 and 1.")
+        if self.min_detections < 0 or self.seed < 0:
+            raise ConfigError("--min-detections and --seed: must not be negative.")
+
+    @property
+    def has_states(self) -> bool:
+        """Whether shifts between states are measured."""
+        return self.state_key is not None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether given genes are perturbed together, rather than each gene of a cell."""
+        return self.genes != (ALL_GENES,)
+
+
+def flag(name: str) -> str:
+    """Spell a field as its flag."""
+    return "--" + name.replace("_", "-")
+
+
+def check_flags(config: PerturbGeneformerConfig) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        ConfigError: The message names the flags.
+    """
+    if config.shifts_path is not None:
+        _check_statistics_only(config)
+        return
+    missing = [flag(name) for name in ("checkpoint_path", "data_path") if getattr(config, name) is None]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)}: required to perturb cells; or give --shifts-path.")
+    if config.null_shifts_path is not None or config.statistics == "vs_null":
+        raise ConfigError(
+            "--statistics vs_null: compares two finished results. Perturb test and null cells first, then give "
+            "--shifts-path and --null-shifts-path."
+        )
+    if not config.genes:
+        raise ConfigError("--genes: none given. Name genes, or all.")
+    if ALL_GENES in config.genes and config.is_group:
+        raise ConfigError("--genes: all stands alone, it cannot be combined with names.")
+    if config.anchor_gene is not None and config.is_group:
+        raise ConfigError("--anchor-gene: pairs it with every other gene of a cell; leave out --genes.")
+    _check_moves(config)
+    _check_states(config)
+    _check_mode(config)
+
+
+def _check_statistics_only(config: PerturbGeneformerConfig) -> None:
+    useless = sorted(explicit_fields(config) - OF_STATISTICS)
+    if useless:
+        raise ConfigError(f"{flag(useless[0])}: has no effect with --shifts-path, which perturbs nothing.")
+    if config.statistics == "none":
+        raise ConfigError("--statistics none: leaves nothing to do with --shifts-path.")
+    if (config.statistics == "vs_null") != (config.null_shifts_path is not None) and config.statistics != "auto":
+        raise ConfigError("--statistics vs_null and --null-shifts-path: belong together.")
+
+
+def _check_moves(config: PerturbGeneformerConfig) -> None:
+    moves = config.perturb_type in ("inhibit", "activate")
+    if moves and config.rank_shift not in (1, 2, 3):
+        raise ConfigError(f"--rank-shift {config.rank_shift}: {config.perturb_type} needs 1, 2 or 3 quartiles.")
+    if not moves and config.rank_shift is not None:
+        raise ConfigError(f"--rank-shift: belongs to inhibit and activate, not to {config.perturb_type}.")
+
+
+def _check_states(config: PerturbGeneformerConfig) -> None:
+    names = ("state_key", "start_state", "goal_state")
+    missing = [flag(name) for name in names if getattr(config, name) is None]
+    if len(missing) in (1, 2) or (missing and config.alt_states):
+        raise ConfigError(f"{' and '.join(missing)}: missing; states need {', '.join(map(flag, names))}.")
+    if config.has_states and config.cosine is not None:
+        raise ConfigError("--cosine: has no effect with states; their shifts are of the embedding.")
+    if config.cosine == "genes" and config.embedding == "cls":
+        raise ConfigError("--cosine genes: is a mean over genes and has no use for --embedding cls.")
+    if not config.has_states and "state_average" in explicit_fields(config):
+        raise ConfigError("--state-average: has no effect without states.")
+
+
+def _check_mode(config: PerturbGeneformerConfig) -> None:
+    mode = config.statistics
+    if mode == "goal_state_shift" and not config.has_states:
+        raise ConfigError("--statistics goal_state_shift: needs --state-key, --start-state and --goal-state.")
+    if mode == "mixture_model" and (config.has_states or config.is_group):
+        raise ConfigError("--statistics mixture_model: needs --genes all and no states.")
+    if mode == "aggregate_data" and (config.has_states or not config.is_group):
+        raise ConfigError("--statistics aggregate_data: needs a group of --genes and no states.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, perturb, print the folder written."""
+    config = parse(PerturbGeneformerConfig, argv, prog="perturb_geneformer")
+    check_flags(config)
+
+    from bionemo.geneformer.perturbation.run import run_perturbation
+
+    path = run_perturbation(config)
+    if path is not None:
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def entrypoint() -> None:
+    """Console script."""
+    sys.exit(run_command(main, prog="perturb_geneformer"))
+
+
+if __name__ == "__main__":
+    entrypoint()
