@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """One perturbation of one set of cells, from what the user wants to tables of shifts; nothing is written here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bionemo.core.errors import ConfigError
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import EditShifts, Encoder, TokenLayout, embed_cells, perturb_cells
+from bionemo.geneformer.perturbation.engine import Encoder, TokenLayout, embed_cells
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
@@ -22,14 +23,12 @@ from bionemo.geneformer.perturbation.selection import (
     cells_with_values,
     portions,
 )
-from bionemo.geneformer.perturbation.shift_table import Scope, gene_cosines_schema, shifts_schema
+from bionemo.geneformer.perturbation.settings import PerturbationSettings
+from bionemo.geneformer.perturbation.shift_table import Scope
 from bionemo.geneformer.perturbation.shifts import CosineKind, EmbeddingKind, Measure, state_embedding
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+from bionemo.geneformer.tokenizer.variants import Variant
 from bionemo.llm.data_parallel_ranks import DataParallelRanks
-
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 PACKS_PER_PORTION = 32
@@ -102,6 +101,70 @@ class PreparedJob(NamedTuple):
         return sum(map(len, self.portions))
 
 
+def build_job(
+    settings: PerturbationSettings, naming: GeneNaming, *, variant: Variant, max_tokens: int
+) -> PerturbationJob:
+    """Turn a user's settings into a job for models of one family.
+
+    Args:
+        settings: What the user wants.
+        naming: Names of the model's genes.
+        variant: The model's family: V1 averages genes, the others have a first token for the cell.
+        max_tokens: Tokens of a pack where the settings leave it open.
+
+    Raises:
+        ConfigError: The family has no such embedding, or states are named twice.
+        DataError: A gene is not in the vocabulary.
+    """
+    perturbation = Perturbation(
+        perturb_type=settings.perturb_type,
+        rank_shift=settings.rank_shift,
+        genes=naming.tokens(settings.genes) if settings.is_group else None,
+        anchor=None if settings.anchor_gene is None else naming.tokens([settings.anchor_gene])[0],
+    )
+    embedding = settings.embedding or ("cell" if variant.cls_token is None else "cls")
+    if embedding == "cls" and variant.cls_token is None:
+        raise ConfigError(f"--embedding cls: {variant.name} has no first token for the cell. Use cell.")
+    states = None
+    if settings.state_key is not None:
+        assert settings.start_state is not None
+        assert settings.goal_state is not None
+        states = CellStates(
+            key=settings.state_key,
+            start=settings.start_state,
+            goal=settings.goal_state,
+            alternatives=settings.alt_states,
+        )
+    averages_genes = variant.cls_token is None and embedding == "cell"
+    return PerturbationJob(
+        perturbation=perturbation,
+        embedding=embedding,
+        cosine=settings.cosine or ("genes" if averages_genes else "pooled"),
+        states=states,
+        state_average=settings.state_average,
+        conditions=parse_conditions(settings.filter_cells),
+        max_cells=settings.max_cells,
+        seed=settings.seed,
+        include_gene_cosines=settings.gene_cosines,
+        max_tokens=settings.tokens_per_batch or max_tokens,
+    )
+
+
+def parse_conditions(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Read ``COLUMN=VALUE[,VALUE...]``.
+
+    Raises:
+        ConfigError: A text has no ``=``, or a column comes twice.
+    """
+    conditions: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        if not equals or not key or key in conditions:
+            raise ConfigError(f"--filter-cells {text}: expected COLUMN=VALUE[,VALUE...], each column once.")
+        conditions[key] = tuple(values.split(","))
+    return conditions
+
+
 def layout_of(tokenizer: GeneTokenizer, max_length: int) -> TokenLayout:
     """How a model with this vocabulary and context wants its cells."""
     prefix, suffix = (() if token_id is None else (token_id,) for token_id in (tokenizer.class_id, tokenizer.eos_id))
@@ -158,84 +221,3 @@ def embed_states(encode: Encoder, prepared: PreparedJob, ranks: DataParallelRank
             embeddings = [embedding for part in ranks.gather(embeddings) for embedding in part]
         states[name] = state_embedding(torch.stack(embeddings), job.state_average)
     return states
-
-
-class PortionTables(NamedTuple):
-    """What was measured of one portion of the cells."""
-
-    shifts: "pa.Table"
-    gene_cosines: "pa.Table | None"
-
-
-def measure_portion(
-    encode: Encoder, prepared: PreparedJob, portion: NDArray[np.int64], states: Mapping[str, Tensor]
-) -> PortionTables:
-    """Perturb the cells of one portion.
-
-    Args:
-        encode: The model.
-        prepared: The job.
-        portion: Cells, one of ``prepared.portions``.
-        states: Embedding of each state, empty without states.
-    """
-    import pyarrow as pa
-
-    job = prepared.job
-    by_column = {} if job.states is None else {c: states[name] for c, name in job.states.columns.items()}
-    measure = Measure(embedding=job.embedding, cosine=job.cosine, states=by_column)
-    results = list(
-        perturb_cells(
-            encode,
-            prepared.cells.tokens,
-            portion,
-            job.perturbation,
-            measure,
-            layout=prepared.layout,
-            max_tokens=job.max_tokens,
-            include_gene_cosines=job.include_gene_cosines,
-        )
-    )
-    anchor = None if job.perturbation.anchor is None else prepared.naming.gene(job.perturbation.anchor)
-    schema = shifts_schema(prepared.columns, job.scope, anchor)
-    shifts = pa.Table.from_pydict(_shift_columns(results, prepared), schema=schema)
-    gene_cosines = None
-    if job.include_gene_cosines:
-        gene_cosines = pa.concat_tables([gene_cosines_schema().empty_table(), *_gene_cosine_tables(results, prepared)])
-    return PortionTables(shifts, gene_cosines)
-
-
-def _shift_columns(results: list[EditShifts], prepared: PreparedJob) -> dict[str, Any]:
-    perturbation = prepared.job.perturbation
-    labels = [prepared.naming.label(tokens) for result in results for tokens in result.perturbed]
-    counts = [len(result.perturbed) for result in results]
-    cell_ids = prepared.cells.cell_ids[np.repeat([result.cell_idx for result in results], counts).astype(np.int64)]
-    values = np.concatenate([np.empty((0, len(prepared.columns))), *(result.values for result in results)])
-    return {
-        "cell_id": cell_ids,
-        "gene": [label.gene for label in labels],
-        "gene_name": [label.gene_name for label in labels],
-        "token": [label.token for label in labels],
-        "perturb_type": [perturbation.perturb_type] * len(labels),
-        "rank_shift": [perturbation.rank_shift] * len(labels),
-        **{name: values[:, column] for column, name in enumerate(prepared.columns)},
-    }
-
-
-def _gene_cosine_tables(results: list[EditShifts], prepared: PreparedJob) -> "Iterator[pa.Table]":
-    import pyarrow as pa
-
-    naming = prepared.naming
-    for result in results:
-        assert result.affected is not None
-        assert result.affected_counts is not None
-        genes = np.array([naming.label(tokens).gene for tokens in result.perturbed])
-        affected, places = np.unique(result.affected, return_inverse=True)
-        affected_tokens = affected.tolist()
-        columns = {
-            "cell_id": np.full(len(places), prepared.cells.cell_ids[result.cell_idx]),
-            "gene": np.repeat(genes, result.affected_counts),
-            "affected_gene": np.array([naming.gene(token) for token in affected_tokens])[places],
-            "affected_gene_name": np.array([naming.gene_name(token) for token in affected_tokens])[places],
-            "cosine": result.affected_cosines,
-        }
-        yield pa.Table.from_pydict(columns, schema=gene_cosines_schema())

@@ -21,18 +21,16 @@ from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_text_dictionary, read_tokenizer
 from bionemo.geneformer.data.open_cells import CountReading
 from bionemo.geneformer.model.dictionary_files import check_vocabulary
-from bionemo.geneformer.perturbation.edits import Perturbation
 from bionemo.geneformer.perturbation.encoder import build_encoder
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import (
-    PerturbationJob,
     PreparedJob,
+    build_job,
     layout_of,
     prepare_job,
 )
 from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
 from bionemo.geneformer.perturbation.portion_files import join_portions, measure_all, remove_portions
-from bionemo.geneformer.perturbation.selection import CellStates
 from bionemo.geneformer.perturbation.shift_table import SHIFTS_NAME, open_shifts
 from bionemo.geneformer.perturbation.statistics import (
     StatisticsSettings,
@@ -147,59 +145,12 @@ def prepare(
     """
     assert config.data_path is not None
     layer_index(config.layer, module.config.num_layers)
-    is_v1 = module.config.variant == "V1"
     naming = GeneNaming(dictionaries.tokenizer)
-    anchor = None if config.anchor_gene is None else naming.tokens([config.anchor_gene])[0]
-    perturbation = Perturbation(
-        perturb_type=config.perturb_type,
-        rank_shift=config.rank_shift,
-        genes=naming.tokens(config.genes) if config.is_group else None,
-        anchor=anchor,
-    )
-    embedding = config.embedding or ("cell" if is_v1 else "cls")
-    if embedding == "cls" and dictionaries.tokenizer.class_id is None:
-        raise ConfigError(f"--embedding cls: {module.config.variant} has no first token for the cell. Use cell.")
-    states = None
-    if config.state_key is not None:
-        assert config.start_state is not None
-        assert config.goal_state is not None
-        states = CellStates(
-            key=config.state_key,
-            start=config.start_state,
-            goal=config.goal_state,
-            alternatives=config.alt_states,
-        )
-    job = PerturbationJob(
-        perturbation=perturbation,
-        embedding=embedding,
-        cosine=config.cosine or ("genes" if is_v1 and embedding == "cell" else "pooled"),
-        states=states,
-        state_average=config.state_average,
-        conditions=parse_conditions(config.filter_cells),
-        max_cells=config.max_cells,
-        seed=config.seed,
-        include_gene_cosines=config.gene_cosines,
-        max_tokens=config.tokens_per_batch or tokens_per_batch,
-    )
+    job = build_job(config, naming, variant=dictionaries.tokenizer.variant, max_tokens=tokens_per_batch)
     layout = layout_of(dictionaries.tokenizer, module.config.seq_length)
     reading = CountReading(max_length=layout.max_length, gene_column=config.gene_column, empty_cells="skip")
     cells, among = open_labelled_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
     return prepare_job(job, cells, among, naming, layout)
-
-
-def parse_conditions(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Read ``COLUMN=VALUE[,VALUE...]``.
-
-    Raises:
-        ConfigError: A text has no ``=``, or a column comes twice.
-    """
-    conditions: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        key, equals, values = text.partition("=")
-        if not equals or not key or key in conditions:
-            raise ConfigError(f"--filter-cells {text}: expected COLUMN=VALUE[,VALUE...], each column once.")
-        conditions[key] = tuple(values.split(","))
-    return conditions
 
 
 def plan_of(config: PerturbGeneformerConfig, prepared: PreparedJob) -> dict[str, Any]:

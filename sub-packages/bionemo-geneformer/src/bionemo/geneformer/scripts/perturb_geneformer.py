@@ -11,10 +11,10 @@ from typing import Literal
 from bionemo.core.command import run_command
 from bionemo.core.config import explicit_fields, option, parse
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings, flag
 
 
-DATA, PERTURBATION, MEASURE, STATISTICS, COMPUTE = "data", "perturbation", "measure", "statistics", "compute"
-ALL_GENES = "all"
+DATA, STATISTICS, COMPUTE = "data", "statistics", "compute"
 OF_STATISTICS = frozenset(
     {"results_path", "shifts_path", "null_shifts_path", "statistics", "max_fdr", "min_detections", "seed"}
 )
@@ -22,7 +22,7 @@ OF_STATISTICS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerturbGeneformerConfig:
+class PerturbGeneformerConfig(PerturbationSettings):
     """Delete, overexpress, inhibit or activate genes of cells, and see how far each cell's embedding moves."""
 
     checkpoint_path: Path | None = option(None, group=DATA, help="Model: folder in Hugging Face layout; required.")
@@ -48,44 +48,6 @@ class PerturbGeneformerConfig:
     id_column: str | None = option(
         None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenised cells cell_id or number."
     )
-    filter_cells: tuple[str, ...] = option(
-        (), group=DATA, help="Only cells with COLUMN=VALUE[,VALUE...], all of them."
-    )
-    max_cells: int | None = option(None, group=DATA, help="Cells to perturb, drawn at random; default: all.")
-
-    perturb_type: Literal["delete", "overexpress", "inhibit", "activate"] = option(
-        "delete", group=PERTURBATION, help="Remove; move to the front or insert there; move down or up by quartiles."
-    )
-    rank_shift: int | None = option(
-        None, group=PERTURBATION, help="Quartiles to move by, 1 to 3; for inhibit and activate."
-    )
-    genes: tuple[str, ...] = option(
-        (ALL_GENES,),
-        group=PERTURBATION,
-        help="Ensembl ids or symbols, perturbed together; all: every gene of a cell, one at a time.",
-    )
-    anchor_gene: str | None = option(
-        None, group=PERTURBATION, help="Pair it with every other gene of a cell, beside the two alone."
-    )
-
-    state_key: str | None = option(None, group=MEASURE, help="Column of the states of cells.")
-    start_state: str | None = option(None, group=MEASURE, help="Cells of this state are perturbed.")
-    goal_state: str | None = option(None, group=MEASURE, help="State towards which the shift is measured.")
-    alt_states: tuple[str, ...] = option((), group=MEASURE, help="Other states towards which it is measured.")
-    state_average: Literal["mean", "median"] = option(
-        "mean", group=MEASURE, help="How the cells of a state become one embedding."
-    )
-    embedding: Literal["cls", "cell"] | None = option(
-        None, group=MEASURE, help="First token, or mean over genes; default: cell for V1, else cls."
-    )
-    layer: int = option(-1, group=MEASURE, help="Layer of the embedding: 0 the last, -1 the one before.")
-    cosine: Literal["pooled", "genes"] | None = option(
-        None,
-        group=MEASURE,
-        help="Without states: of the two embeddings, or mean over genes; default: genes with embedding cell of V1.",
-    )
-    gene_cosines: bool = option(False, group=MEASURE, help="Also write the cosine of every gene of a perturbed cell.")
-
     statistics: Literal["auto", "none", "goal_state_shift", "vs_null", "mixture_model", "aggregate_data"] = option(
         "auto", group=STATISTICS, help="What to compute of the shifts; auto: what fits how they were measured."
     )
@@ -98,16 +60,12 @@ class PerturbGeneformerConfig:
     max_fdr: float = option(0.05, group=STATISTICS, help="False discovery rate below which a gene is significant.")
     min_detections: int = option(10, group=STATISTICS, help="Genes perturbed in fewer cells are flagged.")
 
-    tokens_per_batch: int | None = option(
-        None, group=COMPUTE, help="Tokens of a pack; default: 32768 on a GPU, 4096 on a CPU."
-    )
     accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=COMPUTE, help="Where to compute.")
     num_gpus: int = option(1, group=COMPUTE, aliases=("--devices",), help="GPUs, or processes on a CPU, of a node.")
     num_nodes: int = option(1, group=COMPUTE, help="Nodes.")
     precision: Literal["fp32", "bf16-mixed", "16-mixed"] = option(
         "fp32", group=COMPUTE, help="Shifts are small differences: half precision is faster and adds noise."
     )
-    seed: int = option(42, group=COMPUTE, help="Seed of the draw of cells and of the statistics' background.")
 
     def __post_init__(self) -> None:
         """Check each value by itself.
@@ -115,29 +73,14 @@ class PerturbGeneformerConfig:
         Raises:
             ConfigError: A number is out of range; the message names the flag.
         """
-        for name in ("max_cells", "num_gpus", "num_nodes", "tokens_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{flag(name)} {value}: must be at least 1.")
+        super().__post_init__()
+        for name in ("num_gpus", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
         if not 0 < self.max_fdr <= 1:
             raise ConfigError(f"--max-fdr {self.max_fdr}: must lie between 0 and 1.")
-        if self.min_detections < 0 or self.seed < 0:
-            raise ConfigError("--min-detections and --seed: must not be negative.")
-
-    @property
-    def has_states(self) -> bool:
-        """Whether shifts between states are measured."""
-        return self.state_key is not None
-
-    @property
-    def is_group(self) -> bool:
-        """Whether given genes are perturbed together, rather than each gene of a cell."""
-        return self.genes != (ALL_GENES,)
-
-
-def flag(name: str) -> str:
-    """Spell a field as its flag."""
-    return "--" + name.replace("_", "-")
+        if self.min_detections < 0:
+            raise ConfigError(f"--min-detections {self.min_detections}: must not be negative.")
 
 
 def check_flags(config: PerturbGeneformerConfig) -> None:
@@ -157,14 +100,7 @@ def check_flags(config: PerturbGeneformerConfig) -> None:
             "--statistics vs_null: compares two finished results. Perturb test and null cells first, then give "
             "--shifts-path and --null-shifts-path."
         )
-    if not config.genes:
-        raise ConfigError("--genes: none given. Name genes, or all.")
-    if ALL_GENES in config.genes and config.is_group:
-        raise ConfigError("--genes: all stands alone, it cannot be combined with names.")
-    if config.anchor_gene is not None and config.is_group:
-        raise ConfigError("--anchor-gene: pairs it with every other gene of a cell; leave out --genes.")
-    _check_moves(config)
-    _check_states(config)
+    check_settings(config)
     _check_mode(config)
 
 
@@ -176,27 +112,6 @@ def _check_statistics_only(config: PerturbGeneformerConfig) -> None:
         raise ConfigError("--statistics none: leaves nothing to do with --shifts-path.")
     if (config.statistics == "vs_null") != (config.null_shifts_path is not None) and config.statistics != "auto":
         raise ConfigError("--statistics vs_null and --null-shifts-path: belong together.")
-
-
-def _check_moves(config: PerturbGeneformerConfig) -> None:
-    moves = config.perturb_type in ("inhibit", "activate")
-    if moves and config.rank_shift not in (1, 2, 3):
-        raise ConfigError(f"--rank-shift {config.rank_shift}: {config.perturb_type} needs 1, 2 or 3 quartiles.")
-    if not moves and config.rank_shift is not None:
-        raise ConfigError(f"--rank-shift: belongs to inhibit and activate, not to {config.perturb_type}.")
-
-
-def _check_states(config: PerturbGeneformerConfig) -> None:
-    names = ("state_key", "start_state", "goal_state")
-    missing = [flag(name) for name in names if getattr(config, name) is None]
-    if len(missing) in (1, 2) or (missing and config.alt_states):
-        raise ConfigError(f"{' and '.join(missing)}: missing; states need {', '.join(map(flag, names))}.")
-    if config.has_states and config.cosine is not None:
-        raise ConfigError("--cosine: has no effect with states; their shifts are of the embedding.")
-    if config.cosine == "genes" and config.embedding == "cls":
-        raise ConfigError("--cosine genes: is a mean over genes and has no use for --embedding cls.")
-    if not config.has_states and "state_average" in explicit_fields(config):
-        raise ConfigError("--state-average: has no effect without states.")
 
 
 def _check_mode(config: PerturbGeneformerConfig) -> None:

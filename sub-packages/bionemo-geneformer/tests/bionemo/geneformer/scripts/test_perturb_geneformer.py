@@ -69,7 +69,7 @@ def test_settings_that_fit_together(arguments: list[str]) -> None:
         ),
         ([*NEEDED, "--max-cells=0"], "--max-cells 0: must be at least 1"),
         ([*NEEDED, "--max-fdr=2"], "--max-fdr 2.0: must lie between 0 and 1"),
-        ([*NEEDED, "--min-detections=-1"], "--min-detections and --seed: must not be negative"),
+        ([*NEEDED, "--min-detections=-1"], "--min-detections -1: must not be negative"),
     ],
 )
 def test_impossible_combinations_are_refused(arguments: list[str], message: str) -> None:
