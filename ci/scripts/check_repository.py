@@ -16,7 +16,7 @@ from typing import Any
 
 
 MAX_FILE_BYTES = 200_000
-HEADER_SUFFIXES = {".py", ".sh", ".toml", ".yaml", ".yml", ".css"}
+HEADER_SUFFIXES = {".py", ".sh", ".toml", ".yaml", ".yml", ".css", ".sbatch"}
 HEADER_NAMES = {"Dockerfile", "launch.sh", "run", "CODEOWNERS", ".gitmodules"}
 HEADER_WITHIN_LINES = 6
 # Every test may use these, whatever its package declares.

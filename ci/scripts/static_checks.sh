@@ -22,7 +22,7 @@ check() {
 
 shell_syntax() {
     local script status=0
-    for script in launch.sh .ci/run ci/scripts/*.sh 3rdparty/*.sh; do
+    for script in launch.sh .ci/run ci/scripts/*.sh 3rdparty/*.sh docs/docs/user-guide/*.sbatch; do
         bash -n "$script" || status=1
     done
     return "$status"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
     "docs/CONTRIBUTING.md",
-    *(f"docs/docs/user-guide/{n}.md" for n in ("index", "quick-start", "migration", "gpu-speed")),
+    *(f"docs/docs/user-guide/{n}.md" for n in ("index", "quick-start", "migration", "gpu-speed", "multi-gpu")),
 ]
 
 
@@ -46,10 +46,12 @@ def test_every_flag_of_train_esm2_exists_and_fits_the_others(tmp_path: Path, mon
     assert yaml.safe_load(settings)["num_steps"] == 2000
     (tmp_path / "mine.yaml").write_text(settings)
     monkeypatch.chdir(tmp_path)
-    commands = [line for line in shell_lines() if line.startswith("train_esm2 ") and "--help" not in line]
-    assert len(commands) >= 3
+    lines = [line for line in shell_lines() if "--help" not in line]
+    matches = [re.match(r"(?:torchrun .* |sbatch )?train_esm2(?:\.sbatch)? (.*)", line) for line in lines]
+    commands = [match[1] for match in matches if match]
+    assert len(commands) >= 7
     for command in commands:
-        config = parse(TrainESM2Config, shlex.split(command)[1:], prog="train_esm2")
+        config = parse(TrainESM2Config, shlex.split(command), prog="train_esm2")
         check_flags(config)
         assert str(config.train_fasta).startswith("proteins.fasta")
 
