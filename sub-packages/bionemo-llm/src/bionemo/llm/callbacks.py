@@ -251,9 +251,13 @@ class CheckpointWriter(pl.Callback):
         self.metrics.flush(trainer)
         if trainer.is_global_zero and not path.exists():
             self.write(path, self.metrics.latest)
-            self.run.point_to("last", path)
-            self._remove_superseded(path)
+            self.announce(path)
         trainer.strategy.barrier("checkpoint")
+
+    def announce(self, path: Path) -> None:
+        """Let a new checkpoint be the last one, and remove those that are no longer kept; on the first rank."""
+        self.run.point_to("last", path)
+        self._remove_superseded(path)
 
     def _remove_superseded(self, last: Path) -> None:
         """Keep the last checkpoint and the best ones."""

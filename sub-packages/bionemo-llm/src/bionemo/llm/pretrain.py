@@ -19,27 +19,26 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
-from bionemo.llm.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
-from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
-from bionemo.llm.data.pack_loaders import PackLoading, as_is, build_pack_loader
+from bionemo.llm.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.checkpoint import HuggingFaceLayout
+from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.data.packed_dataset import PackedDataset
-from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
+from bionemo.llm.engine import Engine, build_engine
+from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL
 from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.model.biobert.config import BioBertConfig
-from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
+from bionemo.llm.model.biobert.model import ModelTokenizer
 from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.trainer import (
     build_trainer,
     check_ranks,
     continue_from,
     resolve_accelerator,
-    resolve_precision,
 )
-from bionemo.llm.training_state import TrainingState, check_agreement, read_training_state, write_training_state
+from bionemo.llm.training_state import TrainingState, check_agreement
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
 
 
@@ -103,31 +102,32 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
+    engine = build_engine(config, task)
     run = RunDirectory(config.result_dir / config.experiment_name)
     if process_rank() == 0:
         run.prepare(resume=config.resume_if_exists)
     with log_file(run.log_path):
         datasets = task.build_datasets(run)
         checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
-        resume = None if checkpoint is None else read_training_state(checkpoint)
+        resume = None if checkpoint is None else engine.read_state(checkpoint)
         agreement = run_agreement(config, task, datasets)
         if resume is not None:
             assert checkpoint is not None
             check_agreement(resume, agreement, checkpoint)
-        module = build_module(config, task, checkpoint, resume)
+        module = engine.build_module(checkpoint, resume)
         if process_rank() == 0:
             write_text(run.config_path, to_yaml(config))
-        trainer = build_run_trainer(config, task, run, module, agreement, resume, datasets.unigram_loss)
+        trainer = build_run_trainer(config, task, engine, run, module, agreement, datasets.unigram_loss)
         log_start(config, task, datasets, module, resume)
-        limit = config.sample_limit.max_tokens
+        rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)
         loading = PackLoading(
             tokens_per_batch=config.tokens_per_batch,
             sequences_per_batch=config.micro_batch_size,
             seed=config.seed,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+            rank=rank,
+            world_size=world_size,
             pin_memory=config.accelerator == "gpu",
-            collate=StaticShapes(limit) if has_static_shapes(config, module.config) else as_is,
+            collate=engine.collate(module),
         )
         position = module.progress.position
         train_loader = build_pack_loader(
@@ -169,7 +169,8 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
     return replace(
         config,
         accelerator=accelerator,
-        engine="lightning",
+        engine=choose_engine(config),
+        use_distributed_optimizer=uses_distributed_optimizer(config),
         compile=accelerator == "gpu" if config.compile is None else config.compile,
         tokens_per_batch=budget if config.pack else None,
         micro_batch_size=None if config.pack else budget // limit.max_tokens,
@@ -177,6 +178,25 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
         save_interval=config.save_interval or interval,
         log_every_n_steps=config.log_every_n_steps or max(1, min(50, config.num_steps // 100)),
     )
+
+
+def choose_engine(config: PretrainConfig) -> str:
+    """Name the engine: the one that was asked for, else megatron where only that does what the flags say.
+
+    Raises:
+        ConfigError: The lightning engine is asked for, with something that only the megatron engine does.
+    """
+    wanted = config.megatron_flags()
+    if config.engine == "lightning" and wanted:
+        raise ConfigError(f"{wanted[0]}: needs the megatron engine. Leave --engine out, or give --engine megatron.")
+    if config.engine == "auto":
+        return "megatron" if wanted else "lightning"
+    return config.engine
+
+
+def uses_distributed_optimizer(config: PretrainConfig) -> bool:
+    """Whether data-parallel ranks share the optimizer's state: on the megatron engine, unless it is switched off."""
+    return choose_engine(config) == "megatron" and config.use_distributed_optimizer is not False
 
 
 def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:
@@ -217,67 +237,6 @@ def log_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def build_module(
-    config: PretrainConfig, task: PretrainTask, checkpoint: Path | None, resume: TrainingState | None
-) -> BionemoLightningModule:
-    """Build the model, with random weights or those of the checkpoint that the run starts from or goes on with."""
-    source = checkpoint or task.start_from
-    wanted = task.model_config
-    if source is None:
-        model = build_model(wanted, task.vocabulary, seed=config.seed)
-    else:
-        loaded = load_checkpoint(source, task.layout)
-        stored = replace(loaded.config, biobert_spec_option=wanted.biobert_spec_option)
-        if checkpoint is not None and stored != wanted:
-            raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
-        model = build_model(loaded.config, task.vocabulary, seed=config.seed)
-        load_state(model, loaded.state, source)
-    model.attention_kernel = config.attention
-    if has_static_shapes(config, model.bert_config):
-        for layer in model.encoder.layers:
-            layer.compile()
-    return BionemoLightningModule(
-        model.bert_config,
-        build_forward_step(config, model.bert_config),
-        optimizer=task.optimizer,
-        loss_function=packed_loss,
-        module=model,
-        resume=resume,
-        dropout_seed=config.seed if has_dropout(model.bert_config) else None,
-    )
-
-
-def has_dropout(shape: BioBertConfig) -> bool:
-    """Whether training draws random numbers on the device."""
-    return max(shape.hidden_dropout, shape.attention_dropout) > 0
-
-
-def has_static_shapes(config: PretrainConfig, shape: BioBertConfig) -> bool:
-    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
-    return bool(config.compile or config.cuda_graphs) and shape.attention_dropout == 0
-
-
-def casts_weights(config: PretrainConfig, shape: BioBertConfig) -> bool:
-    """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
-    return has_static_shapes(config, shape) and trainer_precision(config) == "bf16-mixed"
-
-
-def trainer_precision(config: PretrainConfig) -> str:
-    """Lightning's name of the precision that was asked for."""
-    return resolve_precision(config.precision, config.accelerator)
-
-
-def build_forward_step(config: PretrainConfig, shape: BioBertConfig) -> ForwardStep:
-    """Choose how a batch goes through the model."""
-    if not has_static_shapes(config, shape):
-        return packed_forward_step
-    return StaticForwardStep(
-        max_seqlen=config.sample_limit.max_tokens,
-        weight_dtype=torch.bfloat16 if casts_weights(config, shape) else None,
-        cuda_graphs=config.cuda_graphs,
-    )
-
-
 def run_agreement(config: PretrainConfig, task: PretrainTask, datasets: Datasets) -> dict[str, Any]:
     """Settings that make a run this run: a continued one must share them."""
     shared = (
@@ -291,10 +250,10 @@ def run_agreement(config: PretrainConfig, task: PretrainTask, datasets: Datasets
 def build_run_trainer(
     config: PretrainConfig,
     task: PretrainTask,
+    engine: Engine,
     run: RunDirectory,
     module: BionemoLightningModule,
     agreement: dict[str, Any],
-    resume: TrainingState | None,
     unigram_loss: float,
 ) -> pl.Trainer:
     """Build the trainer with everything that a run writes."""
@@ -302,41 +261,35 @@ def build_run_trainer(
     if process_rank() == 0:
         csv = MetricsCsv.resume_from(run.metrics_path, module.progress.step)
     metrics = MetricsWriter(run, csv, required(config.log_every_n_steps), unigram_loss, task.reference_label)
-    callbacks: list[pl.Callback] = [metrics]
+    callbacks: list[pl.Callback] = [*engine.callbacks(), metrics]
     if not config.disable_checkpointing:
-
-        def write(path: Path, latest: dict[str, float]) -> None:
-            save_run_checkpoint(path, module, task.layout, agreement, latest)
-
-        callbacks.append(
-            CheckpointWriter(
-                run,
-                write,
-                metrics,
-                save_interval=required(config.save_interval),
-                val_check_interval=config.val_check_interval,
-                save_top_k=config.save_top_k,
-                save_best=config.save_best_checkpoint,
-                save_last=config.save_last_checkpoint,
-                monitor=config.metric_to_monitor_for_checkpoints,
-            )
+        writer = engine.checkpoint_writer(
+            module,
+            agreement,
+            run=run,
+            metrics=metrics,
+            save_interval=required(config.save_interval),
+            val_check_interval=config.val_check_interval,
+            save_top_k=config.save_top_k,
+            save_best=config.save_best_checkpoint,
+            save_last=config.save_last_checkpoint,
+            monitor=config.metric_to_monitor_for_checkpoints,
         )
+        callbacks.append(writer)
     callbacks.append(ProgressBar(metrics))
     trainer = build_trainer(
         accelerator=config.accelerator,
-        precision="32-true" if casts_weights(config, module.config) else trainer_precision(config),
         devices=config.num_gpus,
         num_nodes=config.num_nodes,
         max_steps=min(config.num_steps, config.early_stop_on_step or config.num_steps),
         val_check_interval=config.val_check_interval,
         limit_val_batches=config.limit_val_batches,
-        accumulate_grad_batches=config.accumulate_grad_batches,
-        gradient_clip=module.optimizer_config.gradient_clip,
         callbacks=callbacks,
         loggers=build_loggers(config),
+        **engine.trainer_settings(module),
     )
-    if resume is not None:
-        continue_from(trainer, module.progress.step, config.accumulate_grad_batches)
+    if module.progress.step:
+        continue_from(trainer, module.progress.step, trainer.accumulate_grad_batches)
     return trainer
 
 
@@ -354,25 +307,6 @@ def build_loggers(config: PretrainConfig) -> list[Any]:
         initialize_tensorboard_logger=config.create_tensorboard_logger,
         wandb_config=WandbConfig(**wandb) if config.wandb_project else None,
     ).loggers
-
-
-def save_run_checkpoint(
-    path: Path,
-    module: BionemoLightningModule,
-    layout: HuggingFaceLayout[Any],
-    agreement: dict[str, Any],
-    metrics: dict[str, float],
-) -> None:
-    """Write the checkpoint of the current step: the model for everybody, the training state for a resume."""
-    model = module.module
-    assert isinstance(model, MegatronBioBertModel)
-    optimizer = module.optimizers(use_pl_optimizer=False)
-    schedule = module.lr_schedulers()
-
-    def write_more(directory: Path) -> None:
-        write_training_state(directory, model, optimizer, schedule, module.progress, agreement, metrics=metrics)
-
-    save_checkpoint(path, model.bert_config, model.state_dict(), layout, write_more=write_more)
 
 
 def log_start(

@@ -10,10 +10,12 @@ from typing import ClassVar, Literal, NamedTuple
 
 from bionemo.core.config import explicit_fields, option
 from bionemo.core.errors import ConfigError
+from bionemo.llm.parallel_config import ParallelConfig
 
 
 DATA, MODEL, BATCHES, TRAINING = "data", "model", "batches", "training"
-CHECKPOINTS, HARDWARE, OUTPUT, WANDB = "checkpoints", "hardware", "output", "Weights & Biases"
+CHECKPOINTS, HARDWARE, PARALLEL = "checkpoints", "hardware", "spreading a model over ranks"
+OUTPUT, WANDB = "output", "Weights & Biases"
 
 SHAPE_FIELDS = ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size")
 
@@ -31,7 +33,7 @@ class PretrainConfig:
 
     at_least_one: ClassVar[tuple[str, ...]] = (
         *"num_steps accumulate_grad_batches val_check_interval num_gpus num_nodes tokens_per_batch".split(),
-        *"micro_batch_size save_interval log_every_n_steps early_stop_on_step".split(),
+        *"micro_batch_size save_interval log_every_n_steps early_stop_on_step start_timeout_s".split(),
     )
     """Fields that must not be below 1 where they are given; subclasses add theirs."""
     not_negative: ClassVar[tuple[str, ...]] = ("seed", "num_dataset_workers", "save_top_k", "weight_decay")
@@ -100,7 +102,42 @@ class PretrainConfig:
     attention: Literal["auto", "fa4", "cudnn", "torch"] = option(
         "auto", group=HARDWARE, help="Attention kernel on a GPU: the fastest that is installed and right."
     )
-    engine: Literal["auto", "lightning"] = option("auto", group=HARDWARE, help="Training engine.")
+    engine: Literal["auto", "lightning", "megatron"] = option(
+        "auto", group=HARDWARE, help="Training engine; megatron (bionemo-llm[nemo]) where a parallel size asks for it."
+    )
+    recompute: Literal["none", "selective", "full"] = option(
+        "none", group=HARDWARE, help="Activations computed again backwards: none, the attention's, or whole layers'."
+    )
+
+    tensor_model_parallel_size: int = option(1, group=PARALLEL, help="Ranks that share each matrix.")
+    pipeline_model_parallel_size: int = option(1, group=PARALLEL, help="Stages of consecutive layers.")
+    virtual_pipeline_model_parallel_size: int | None = option(
+        None, group=PARALLEL, help="Pieces of each stage, dealt to the stages in turn."
+    )
+    decoder_first_pipeline_num_layers: int | None = option(
+        None, group=PARALLEL, help="Layers of the first stage, where stages are uneven."
+    )
+    context_parallel_size: int = option(1, group=PARALLEL, help="Ranks that share the tokens of each pack.")
+    sequence_parallel: bool = option(
+        False, group=PARALLEL, help="Share norms and dropouts among the tensor-parallel ranks too."
+    )
+    use_distributed_optimizer: bool | None = option(
+        None, group=PARALLEL, help="Share the optimizer's state among data-parallel ranks: on, with megatron."
+    )
+    overlap_grad_reduce: bool = option(
+        True, group=PARALLEL, help="Reduce gradients during the backward pass (megatron)."
+    )
+    overlap_param_gather: bool = option(
+        True, group=PARALLEL, help="Gather parameters during the forward pass (distributed optimizer)."
+    )
+    grad_reduce_in_fp32: bool = option(True, group=PARALLEL, help="Sum gradients of all ranks in float32 (megatron).")
+    average_in_collective: bool = option(
+        False, group=PARALLEL, help="Established switch: the loss per token forbids averaging, only off is possible."
+    )
+    ckpt_async_save: bool = option(False, group=PARALLEL, help="Write checkpoints while training goes on (megatron).")
+    start_timeout_s: int = option(
+        600, group=PARALLEL, help="Seconds that ranks wait for each other at the start (megatron)."
+    )
 
     result_dir: Path = option(Path("results"), group=OUTPUT, help="Runs are folders in here.")
     experiment_name: str = option("run", group=OUTPUT, help="Folder of this run.")
@@ -129,16 +166,54 @@ class PretrainConfig:
         for name in self.not_negative:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{flag(name)} {getattr(self, name)}: must not be negative.")
+        if self.average_in_collective:
+            raise ConfigError(
+                "--average-in-collective: the loss is divided by the labelled tokens of all ranks; leave it off."
+            )
+        _ = self.parallel  # says what is impossible
         if self.lr <= 0:
             raise ConfigError(f"--lr {self.lr}: must be above 0.")
         if not self.experiment_name or "/" in self.experiment_name:
             raise ConfigError(f"--experiment-name {self.experiment_name!r}: must be one folder name.")
 
     @property
+    def parallel(self) -> ParallelConfig:
+        """How the model is spread over ranks.
+
+        Raises:
+            ConfigError: A size or a switch is impossible by itself.
+        """
+        distributed = bool(self.use_distributed_optimizer)
+        return ParallelConfig(
+            tensor_model_parallel_size=self.tensor_model_parallel_size,
+            pipeline_model_parallel_size=self.pipeline_model_parallel_size,
+            virtual_pipeline_model_parallel_size=self.virtual_pipeline_model_parallel_size,
+            num_layers_in_first_pipeline_stage=self.decoder_first_pipeline_num_layers,
+            context_parallel_size=self.context_parallel_size,
+            sequence_parallel=self.sequence_parallel,
+            use_distributed_optimizer=distributed,
+            overlap_grad_reduce=self.overlap_grad_reduce,
+            overlap_param_gather=self.overlap_param_gather and self.overlap_grad_reduce and distributed,
+            grad_reduce_in_fp32=self.grad_reduce_in_fp32,
+            recompute=self.recompute,
+        )
+
+    def megatron_flags(self) -> list[str]:
+        """Flags that were given and that only the megatron engine heeds."""
+        return [flag(name) for name in MEGATRON_FIELDS if getattr(self, name) not in (None, False, 1)]
+
+    @property
     @abstractmethod
     def sample_limit(self) -> SampleLimit:
         """What bounds a sample's length: a pack must hold the longest one."""
 
+
+MEGATRON_FIELDS = (
+    *"tensor_model_parallel_size pipeline_model_parallel_size virtual_pipeline_model_parallel_size".split(),
+    *"decoder_first_pipeline_num_layers context_parallel_size sequence_parallel".split(),
+    *"use_distributed_optimizer ckpt_async_save".split(),
+)
+"""Settings that ask for the megatron engine where they are not at rest."""
 
 SHARED_CONTRADICTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tokens_per_batch", ("micro_batch_size",)),

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The megatron engine against the lightning one: every layout trains the same model, on real ranks without a GPU."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
+from bionemo.esm2.train import train
+from bionemo.llm.checkpoint import read_tensors
+from bionemo.llm.consolidate import consolidate
+from bionemo.llm.metrics_csv import read_metrics
+from bionemo.testing.data.fasta import write_fasta
+from bionemo.testing.megatron_on_cpu import megatron_on_cpu
+from bionemo.testing.multiprocess import run_on_ranks, warm_pool
+from bionemo.testing.proteins import make_proteins
+
+
+try:
+    version("nemo-toolkit")
+except PackageNotFoundError:
+    pytest.skip("the megatron engine needs NeMo, which is in .venv-nemo", allow_module_level=True)
+
+pytestmark = pytest.mark.nemo_env
+
+NUM_STEPS = 10
+PRELOAD = (
+    "bionemo.esm2.train",
+    "bionemo.llm.megatron.engine",
+    "nemo.lightning.pytorch.strategies",
+    "bionemo.testing.megatron_on_cpu",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ranks_with_nemo() -> None:
+    """Import NeMo once, before the ranks are forked."""
+    warm_pool(*PRELOAD)
+
+
+@pytest.fixture(scope="module")
+def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fasta(tmp_path_factory.mktemp("data") / "proteins.fasta", make_proteins(160, num_families=4))
+
+
+def tiny(fasta: Path, result_dir: Path, **changes: Any) -> TrainESM2Config:
+    settings = {
+        "train_fasta": fasta,
+        "result_dir": result_dir,
+        "num_steps": NUM_STEPS,
+        "val_check_interval": 5,
+        "log_every_n_steps": 1,
+        "tokens_per_batch": 256,
+        "max_seq_length": 128,
+        "limit_val_batches": 1.0,
+        "num_dataset_workers": 0,
+        "accelerator": "cpu",
+        "num_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "ffn_hidden_size": 64,
+    }
+    return TrainESM2Config(**{**settings, **changes})
+
+
+def train_part(config: TrainESM2Config) -> None:
+    os.environ["TORCHELASTIC_RUN_ID"] = "test"
+    with megatron_on_cpu():
+        train(config)
+
+
+def train_on_ranks(config: TrainESM2Config, num_ranks: int) -> Path:
+    run_on_ranks(num_ranks, train_part, config, process_group=False, timeout_s=200)
+    return config.result_dir / config.experiment_name
+
+
+@pytest.fixture(scope="module")
+def lightning_run(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two packs a step on one process: the same packs as one on each of two data-parallel ranks."""
+    config = tiny(fasta, tmp_path_factory.mktemp("lightning"), accumulate_grad_batches=2)
+    return train(config)
+
+
+LAYOUTS = {
+    "one": (1, {"engine": "megatron"}),
+    "tensor": (2, {"tensor_model_parallel_size": 2}),
+    "sequence": (2, {"tensor_model_parallel_size": 2, "sequence_parallel": True}),
+    "pipeline": (2, {"pipeline_model_parallel_size": 2}),
+    "context": (2, {"context_parallel_size": 2}),
+    "data": (2, {"engine": "megatron"}),
+    "data, plain optimizer": (2, {"engine": "megatron", "use_distributed_optimizer": False}),
+    "tensor and data": (4, {"tensor_model_parallel_size": 2}),
+    "tensor and data, plain optimizer": (4, {"tensor_model_parallel_size": 2, "use_distributed_optimizer": False}),
+    "tensor and pipeline": (
+        4,
+        {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2, "sequence_parallel": True},
+    ),
+    "context and pipeline": (4, {"context_parallel_size": 2, "pipeline_model_parallel_size": 2}),
+}
+
+
+def layout_config(name: str, fasta: Path, result_dir: Path, **changes: Any) -> tuple[TrainESM2Config, int]:
+    num_ranks, settings = LAYOUTS[name]
+    model_ranks = 1
+    for size in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
+        model_ranks *= settings.get(size, 1)
+    packs = 2 * model_ranks // num_ranks  # of each rank, so that a step has two
+    return tiny(fasta, result_dir, num_gpus=num_ranks, accumulate_grad_batches=packs, **settings, **changes), num_ranks
+
+
+def assert_same_training(one: Path, other: Path, tolerance: float = 1e-5) -> None:
+    first, second = read_metrics(one / "metrics.csv"), read_metrics(other / "metrics.csv")
+    for name in ("step", "consumed_samples", "consumed_sequences", "consumed_tokens", "lr"):
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    for name in ("train_loss", "val_loss", "val_loss_masked", "val_ppl"):
+        limit = tolerance * (40 if name == "val_ppl" else 1)
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=limit, err_msg=name)
+
+
+def assert_same_weights(one: Path, other: Path, tolerance: float = 1e-5) -> None:
+    ours, theirs = (read_tensors(path / "model.safetensors") for path in (one, other))
+    assert ours.keys() == theirs.keys()
+    gaps = {name: (ours[name] - theirs[name]).abs().max().item() for name in ours}
+    assert max(gaps.values()) < tolerance, max(gaps, key=gaps.__getitem__)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_run: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config(name, fasta, tmp_path)
+    run_dir = train_on_ranks(config, num_ranks)
+    assert_same_training(lightning_run, run_dir)
+    whole = consolidate(run_dir, tmp_path / "whole")
+    assert_same_weights(lightning_run / "checkpoints/last", whole)

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""One folder in Hugging Face layout from the shards of a megatron run; needs neither NeMo nor Megatron nor a GPU."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bionemo.core.errors import CheckpointError
+from bionemo.core.files import atomic_directory, write_json
+from bionemo.llm.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_json, write_checksums, write_tensors
+from bionemo.llm.layouts import find_layout
+from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.shards import SHARDS_DIR, ShardReader, moment_names
+from bionemo.llm.training_state import STATE_DIR
+
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overwrite: bool = False) -> Path:
+    """Make one folder of a checkpoint that lies in shards.
+
+    The result opens in transformers, starts a new run (``--restore-from-checkpoint-path``), and, laid into a run
+    folder, is gone on with by the lightning engine: the optimizer's state is in it too.
+
+    Args:
+        run_dir: A run of the megatron engine, or one of its checkpoints.
+        out_dir: Where to.
+        checkpoint: Name under ``checkpoints/``: ``last``, ``best`` or ``step-00001000``.
+        overwrite: Replace what is there.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        DataFileError: The folder exists or cannot be written.
+    """
+    source = find_checkpoint(run_dir, checkpoint)
+    state = read_json(source / STATE_DIR / "state.json")
+    layout = find_layout(str(state.get("layout")))
+    config = layout.config_from_hf(read_json(source / CONFIG_FILE), str(source))
+    reader = ShardReader(source / SHARDS_DIR)
+    reader.verify()
+    masters = moment_names(reader.names, "fp32_param")
+    weights = {
+        name: reader.read(masters.get(name, name)) for name in reader.names if not name.startswith("optimizer.")
+    }
+    with atomic_directory(out_dir, overwrite=overwrite) as unfinished:
+        for path in source.iterdir():
+            if path.is_file():
+                shutil.copyfile(path, unfinished / path.name)
+        write_tensors(unfinished / WEIGHTS_FILE, layout.tensors_to_hf(weights, config))
+        (unfinished / STATE_DIR).mkdir()
+        write_json(unfinished / STATE_DIR / "state.json", one_device_state(state))
+        write_tensors(unfinished / STATE_DIR / "optimizer.safetensors", moments_on_one_device(reader, weights, state))
+        write_checksums(unfinished)
+    return out_dir
+
+
+def find_checkpoint(run_dir: Path, checkpoint: str) -> Path:
+    """Find a sharded checkpoint by its run folder and name, or take the folder itself.
+
+    Raises:
+        CheckpointError: There is none, or it is not in shards.
+    """
+    path = run_dir if (run_dir / STATE_DIR).is_dir() else RunDirectory(run_dir).checkpoints_dir / checkpoint
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such checkpoint. Expected the folder of a run, or one of its checkpoints.")
+    if not (path / SHARDS_DIR).is_dir():
+        raise CheckpointError(
+            f"{path}: has no {SHARDS_DIR}/. It was not written by the megatron engine; use it as it is."
+        )
+    return path.resolve()
+
+
+def one_device_state(state: dict[str, object]) -> dict[str, object]:
+    """Describe the run for the engine that holds everything on one device."""
+    return {name: value for name, value in state.items() if name not in ("engine", "layout", "world_size")}
+
+
+def moments_on_one_device(
+    reader: ShardReader, weights: dict[str, Tensor], state: dict[str, object]
+) -> dict[str, Tensor]:
+    """Give the optimizer's tensors under the names of ``optimizer.safetensors``."""
+    progress = state["progress"]
+    assert isinstance(progress, dict)
+    tensors: dict[str, Tensor] = {}
+    for moment in MOMENTS:
+        for parameter, name in moment_names(reader.names, moment).items():
+            tensors[f"{moment}.{parameter}"] = reader.read(name)
+            tensors[f"step.{parameter}"] = torch.tensor(float(progress["step"]))
+    return tensors

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a training engine does for a run: build the model, say how the trainer runs it, share the data, save."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import lightning.pytorch as pl
+
+from bionemo.llm.callbacks import CheckpointWriter
+from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.training_state import TrainingState
+
+
+if TYPE_CHECKING:
+    from bionemo.llm.pretrain import PretrainTask
+    from bionemo.llm.pretrain_config import PretrainConfig
+
+
+class Engine(Protocol):
+    """One of ``bionemo.llm.lightning_engine`` and ``bionemo.llm.megatron.engine``."""
+
+    def read_state(self, checkpoint: Path) -> TrainingState:
+        """Read how far a run had come."""
+
+    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
+        """Build the module of a run that starts, or that goes on from a checkpoint."""
+
+    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+        """Settings of ``bionemo.llm.trainer.build_trainer`` that depend on the engine."""
+
+    def callbacks(self) -> list[pl.Callback]:
+        """What the engine itself needs to be told by the trainer."""
+
+    def checkpoint_writer(
+        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
+    ) -> CheckpointWriter:
+        """Build the callback that saves, from the settings of ``CheckpointWriter``."""
+
+    def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
+        """Place among the ranks that see different packs, and their number."""
+
+    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+        """What is done to a batch in the loader's process."""
+
+
+def build_engine(config: "PretrainConfig", task: "PretrainTask") -> Engine:
+    """Build the engine that a resolved configuration names.
+
+    Raises:
+        MissingDependencyError: The megatron engine needs NeMo, which is not installed.
+    """
+    if config.engine == "megatron":
+        from bionemo.llm.megatron.engine import MegatronEngine
+
+        return MegatronEngine(config, task)
+    from bionemo.llm.lightning_engine import LightningEngine
+
+    return LightningEngine(config, task)

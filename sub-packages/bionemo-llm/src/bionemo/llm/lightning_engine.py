@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The default engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+
+from bionemo.core.errors import ConfigError
+from bionemo.llm.callbacks import CheckpointWriter
+from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.data.pack_loaders import as_is
+from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.model.recompute import recompute_layers
+from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
+from bionemo.llm.trainer import resolve_precision
+from bionemo.llm.training_state import TrainingState, read_training_state, write_training_state
+
+
+if TYPE_CHECKING:
+    from bionemo.llm.pretrain import PretrainTask
+    from bionemo.llm.pretrain_config import PretrainConfig
+
+
+class LightningEngine:
+    """See :class:`bionemo.llm.engine.Engine`.
+
+    Args:
+        config: Resolved settings of the command.
+        task: What the model family brings.
+    """
+
+    def __init__(self, config: "PretrainConfig", task: "PretrainTask") -> None:
+        self.config, self.task = config, task
+
+    def read_state(self, checkpoint: Path) -> TrainingState:
+        """Read how far a run had come, with the optimizer's moments."""
+        return read_training_state(checkpoint)
+
+    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
+        """Build the model, with random weights or those of the checkpoint that the run starts from or goes on with."""
+        config, task = self.config, self.task
+        source = checkpoint or task.start_from
+        if source is None:
+            model = build_model(task.model_config, task.vocabulary, seed=config.seed)
+        else:
+            loaded = load_checkpoint(source, task.layout)
+            if checkpoint is not None:
+                check_same_shape(loaded.config, task.model_config, source)
+            model = build_model(loaded.config, task.vocabulary, seed=config.seed)
+            load_state(model, loaded.state, source)
+        model.attention_kernel = config.attention
+        recompute_layers(model.encoder.layers, config.recompute)
+        if has_static_shapes(config, model.bert_config):
+            for layer in model.encoder.layers:
+                layer.compile()
+        return BionemoLightningModule(
+            model.bert_config,
+            build_forward_step(config, model.bert_config),
+            optimizer=task.optimizer,
+            loss_function=packed_loss,
+            module=model,
+            resume=resume,
+            dropout_seed=config.seed if has_dropout(model.bert_config) else None,
+        )
+
+    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+        """Precision, accumulation and clipping."""
+        precision = resolve_precision(self.config.precision, self.config.accelerator)
+        return {
+            "precision": "32-true" if casts_weights(self.config, module.config) else precision,
+            "accumulate_grad_batches": self.config.accumulate_grad_batches,
+            "gradient_clip": module.optimizer_config.gradient_clip,
+        }
+
+    def callbacks(self) -> list[pl.Callback]:
+        """Nothing: the module does it all."""
+        return []
+
+    def checkpoint_writer(
+        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
+    ) -> CheckpointWriter:
+        """Save on the first rank, which holds everything."""
+
+        def write(path: Path, metrics: dict[str, float]) -> None:
+            save_run_checkpoint(path, module, self.task.layout, agreement, metrics)
+
+        return CheckpointWriter(write=write, **settings)
+
+    def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
+        """Every rank sees packs of its own."""
+        return rank, world_size
+
+    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+        """Static shapes for compiled layers."""
+        if has_static_shapes(self.config, module.config):
+            return StaticShapes(self.config.sample_limit.max_tokens)
+        return as_is
+
+
+def check_same_shape(stored: BioBertConfig, wanted: BioBertConfig, source: Path) -> None:
+    """Refuse to go on with a model of another shape.
+
+    Raises:
+        ConfigError: The flags describe another model than the checkpoint holds.
+    """
+    if replace(stored, biobert_spec_option=wanted.biobert_spec_option) != wanted:
+        raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
+
+
+def has_dropout(shape: BioBertConfig) -> bool:
+    """Whether training draws random numbers on the device."""
+    return max(shape.hidden_dropout, shape.attention_dropout) > 0
+
+
+def has_static_shapes(config: "PretrainConfig", shape: BioBertConfig) -> bool:
+    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
+    return bool(config.compile or config.cuda_graphs) and shape.attention_dropout == 0
+
+
+def casts_weights(config: "PretrainConfig", shape: BioBertConfig) -> bool:
+    """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
+    return has_static_shapes(config, shape) and resolve_precision(config.precision, config.accelerator) == "bf16-mixed"
+
+
+def build_forward_step(config: "PretrainConfig", shape: BioBertConfig) -> ForwardStep:
+    """Choose how a batch goes through the model."""
+    if not has_static_shapes(config, shape):
+        return packed_forward_step
+    return StaticForwardStep(
+        max_seqlen=config.sample_limit.max_tokens,
+        weight_dtype=torch.bfloat16 if casts_weights(config, shape) else None,
+        cuda_graphs=config.cuda_graphs,
+    )
+
+
+def save_run_checkpoint(
+    path: Path,
+    module: BionemoLightningModule,
+    layout: HuggingFaceLayout[Any],
+    agreement: Mapping[str, Any],
+    metrics: dict[str, float],
+) -> None:
+    """Write the checkpoint of the current step: the model for everybody, the training state for a resume."""
+    model = module.module
+    assert isinstance(model, MegatronBioBertModel)
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    schedule = module.lr_schedulers()
+
+    def write_more(directory: Path) -> None:
+        write_training_state(directory, model, optimizer, schedule, module.progress, agreement, metrics=metrics)
+
+    save_checkpoint(path, model.bert_config, model.state_dict(), layout, write_more=write_more)

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The megatron engine of a run: its model's parts, trainer settings, share of the data and checkpoints."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.llm.callbacks import CheckpointWriter
+from bionemo.llm.checkpoint import CONFIG_FILE, load_checkpoint, read_json
+from bionemo.llm.data.pack_loaders import as_is
+from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.lightning_engine import check_same_shape
+from bionemo.llm.megatron.checkpoint import ShardedCheckpoints, load_shards
+from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
+from bionemo.llm.megatron.nemo_door import require_nemo
+from bionemo.llm.megatron.strategy import StepShape, build_strategy
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.pretrain import PretrainTask
+from bionemo.llm.pretrain_config import PretrainConfig
+from bionemo.llm.shards import SHARDS_DIR, ShardReader
+from bionemo.llm.trainer import resolve_precision
+from bionemo.llm.training_state import TrainingState, read_training_state
+
+
+PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
+"""Settings that may differ between ranks."""
+
+
+class MegatronEngine:
+    """See :class:`bionemo.llm.engine.Engine`.
+
+    Args:
+        config: Resolved settings of the command.
+        task: What the model family brings.
+
+    Raises:
+        MissingDependencyError: NeMo is not installed.
+        ConfigError: A setting that the engine does not support, or ParallelismError: a size that does not fit.
+    """
+
+    def __init__(self, config: PretrainConfig, task: PretrainTask) -> None:
+        require_nemo()
+        self.config, self.task, self.parallel = config, task, config.parallel
+        self.precision = resolve_precision(config.precision, config.accelerator)
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise ConfigError(f"--precision {config.precision}: the megatron engine trains in fp32 or bf16-mixed.")
+        if config.cuda_graphs:
+            raise ConfigError("--cuda-graphs: not with the megatron engine.")
+        self.parallel.data_parallel_size(config.num_gpus * config.num_nodes)
+        self.check_model(task.model_config)
+        self.checkpoints = ShardedCheckpoints(task.layout, async_save=config.ckpt_async_save)
+
+    def check_model(self, shape: BioBertConfig) -> None:
+        """Refuse sizes that the model or its packs cannot be cut into."""
+        assert shape.ffn_hidden_size is not None
+        self.parallel.check_model(
+            num_layers=shape.num_layers,
+            num_attention_heads=shape.num_attention_heads,
+            ffn_hidden_size=shape.ffn_hidden_size,
+            pack_size=self.pack_size,
+            dropout=max(shape.hidden_dropout, shape.attention_dropout),
+        )
+
+    @property
+    def pack_size(self) -> int:
+        """Tokens of a pack with its tail."""
+        return (
+            self.config.tokens_per_batch or (self.config.micro_batch_size or 0) * self.config.sample_limit.max_tokens
+        )
+
+    def read_state(self, checkpoint: Path) -> TrainingState:
+        """Read how far a run had come, and see that all shards are there."""
+        state = read_training_state(checkpoint, engine="megatron")
+        ShardReader(checkpoint / SHARDS_DIR)
+        return state
+
+    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
+        """Prepare the module; each rank builds its part of the model when the groups exist."""
+        shape, weights, load = self.task.model_config, None, None
+        if checkpoint is not None:
+            assert resume is not None
+            stored = self.task.layout.config_from_hf(read_json(checkpoint / CONFIG_FILE), str(checkpoint))
+            check_same_shape(stored, shape, checkpoint)
+            load = partial(load_shards, checkpoint=checkpoint, state=resume)
+        elif self.task.start_from is not None:
+            if (self.task.start_from / SHARDS_DIR).is_dir():
+                raise CheckpointError(
+                    f"{self.task.start_from}: lies in shards. Make one folder of it with consolidate_checkpoint."
+                )
+            loaded = load_checkpoint(self.task.start_from, self.task.layout)
+            shape, state = loaded.config, loaded.state
+            self.check_model(shape)
+            weights = WholeWeights(lambda: state, str(self.task.start_from))
+        else:
+            build = partial(build_model, shape, self.task.vocabulary, seed=self.config.seed)
+            weights = WholeWeights(lambda: build().state_dict(), "the seed")
+        return MegatronLightningModule(
+            shape,
+            self.task.vocabulary,
+            self.parallel,
+            weights=weights,
+            pack_size=self.pack_size,
+            micro_batches_per_step=self.config.accumulate_grad_batches,
+            optimizer=self.task.optimizer,
+            resume=resume,
+            load=load,
+            prepare=self.prepare_model,
+        )
+
+    def prepare_model(self, model: MegatronBioBertModel) -> None:
+        """Choose the attention kernel and compile the layers, as the flags say."""
+        model.attention_kernel = self.config.attention
+        if self.config.compile and model.bert_config.attention_dropout == 0:
+            for layer in model.encoder.layers:
+                layer.compile()
+
+    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+        """NeMo's strategy and precision; micro-batches and clipping are Megatron's."""
+        config = self.config
+        settings = {
+            field.name: getattr(config, field.name) for field in fields(config) if field.name not in PLACE_FIELDS
+        }
+        strategy = build_strategy(self.parallel, settings=settings, timeout=timedelta(seconds=config.start_timeout_s))
+        common = {"strategy": strategy, "accumulate_grad_batches": 1, "gradient_clip": 0.0}
+        if self.precision == "32-true":
+            return {**common, "precision": self.precision}
+        from nemo.lightning.pytorch.plugins import MegatronMixedPrecision
+
+        plugin = MegatronMixedPrecision(self.precision, grad_reduce_in_fp32=self.parallel.grad_reduce_in_fp32)
+        return {**common, "precision": None, "plugins": [plugin]}
+
+    def callbacks(self) -> list[pl.Callback]:
+        """What a step is made of."""
+        return [StepShape(self.pack_size, self.config.accumulate_grad_batches)]
+
+    def checkpoint_writer(
+        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
+    ) -> CheckpointWriter:
+        """Save on every rank."""
+        return ShardedCheckpointWriter(self.checkpoints, agreement, **settings)
+
+    def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
+        """Ranks that share a copy of the model see the same packs."""
+        return self.parallel.data_parallel_rank(rank, world_size), self.parallel.data_parallel_size(world_size)
+
+    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+        """Packs as the data set made them: the module cuts them."""
+        return as_is
+
+
+class ShardedCheckpointWriter(CheckpointWriter):
+    """Saves as :class:`~bionemo.llm.callbacks.CheckpointWriter` does, every rank its part.
+
+    Args:
+        checkpoints: Where the parts go.
+        agreement: Settings that a continued run must share.
+        settings: Of ``CheckpointWriter``.
+    """
+
+    def __init__(self, checkpoints: ShardedCheckpoints, agreement: Mapping[str, Any], **settings: Any) -> None:
+        super().__init__(write=self._never, **settings)
+        self.checkpoints, self.agreement = checkpoints, agreement
+        self._saved: Path | None = None
+
+    @staticmethod
+    def _never(path: Path, metrics: dict[str, float]) -> None:
+        raise AssertionError("no single rank holds a whole checkpoint")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: BionemoLightningModule, *args: Any) -> None:  # type: ignore[override]
+        """Complete a save that every rank has written, then save what is due."""
+        self.checkpoints.finish(trainer.strategy, blocking=False)
+        super().on_train_batch_end(trainer, module, *args)
+
+    def on_train_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+        """Save the end of the run, and wait until it is there."""
+        super().on_train_end(trainer, module)
+        self.checkpoints.finish(trainer.strategy, blocking=True)
+
+    def save(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:
+        """Save the current step unless it is saved already."""
+        assert isinstance(module, MegatronLightningModule)
+        progress = module.settle_progress()
+        path = self.run.checkpoint_path(progress.step)
+        self.metrics.flush(trainer)
+        if path == self._saved or trainer.strategy.broadcast(path.exists()):
+            return
+        self._saved = path
+        self.checkpoints.save(path, module, self.agreement, self.metrics.latest, partial(self.announce, path))
