@@ -5,10 +5,8 @@
 import json
 import os
 import resource
-import shlex
 import shutil
 import signal
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +26,6 @@ from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
 from bionemo.testing.proteins import make_proteins
-from bionemo.testing.subprocess_utils import run_command_with_timeout
 
 
 NUM_STEPS = 12
@@ -225,46 +222,6 @@ def test_another_number_of_ranks_than_described_is_refused(fasta: Path, tmp_path
     with pytest.raises(BionemoError, match=r"^2 ranks were started, but --devices 1 x --num-nodes 1 makes 1\. Give"):
         train(tiny(fasta, tmp_path))
     assert list(tmp_path.iterdir()) == []
-
-
-MODULE = "bionemo.esm2.scripts.train_esm2"
-SBATCH_SCRIPT = Path(__file__).resolve().parents[5] / "docs/docs/user-guide/train_esm2.sbatch"
-LAUNCHERS = {
-    "lightning": [sys.executable, "-m", MODULE, "--devices=2"],
-    "torchrun": [
-        *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", MODULE],
-        "--devices=2",
-    ],
-    "slurm": ["bash", str(SBATCH_SCRIPT)],
-}
-SRUN = """#!/usr/bin/env bash
-# As srun does: starts the command once for each task, with the task's place in its environment.
-shift
-for rank in 0 1; do
-    SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=$rank SLURM_NODEID=$rank SLURM_LOCALID=0 "$@" &
-done
-wait -n && wait -n
-"""
-JOB = {
-    "JOB_ID": "4711", "JOB_NAME": "esm2", "NTASKS": "2", "NTASKS_PER_NODE": "1", "NNODES": "2", "JOB_NUM_NODES": "2",
-    "NODELIST": "localhost",
-}  # fmt: skip
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_commands_of_the_multi_gpu_page(launcher: str, fasta: Path, tmp_path: Path) -> None:
-    """Two fresh processes, as the launchers start them; stdout has one line."""
-    (tmp_path / "srun").write_text(SRUN)
-    (tmp_path / "srun").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "VENV": sys.prefix}
-    if launcher == "slurm":
-        environment |= {f"SLURM_{name}": value for name, value in JOB.items()}
-    flags = [f"--train-fasta={fasta}", "--max-steps=4", "--accelerator=cpu", "--tokens-per-batch=512", *TINY_FLAGS]
-    command = shlex.join([*LAUNCHERS[launcher], *flags, "--max-seq-length=128"])
-    done = run_command_with_timeout(command, tmp_path, environment, timeout=300)
-    assert (done.returncode, done.stdout) == (0, "results/esm2\n"), done.stderr
-    assert read_metrics(tmp_path / "results/esm2/metrics.csv")["consumed_samples"].tolist()[-1] == 8
 
 
 @pytest.mark.parametrize(
