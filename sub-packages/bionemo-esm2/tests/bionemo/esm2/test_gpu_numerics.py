@@ -34,10 +34,12 @@ def losses(result_dir: Path, name: str, **changes: object) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def float32_losses(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    return losses(tmp_path_factory.mktemp("exact"), "exact", precision="fp32", compile=False)
+    return losses(tmp_path_factory.mktemp("exact"), "exact", precision="fp32")
 
 
-@pytest.mark.parametrize("changes", [{}, {"cuda_graphs": True}, {"attention": "torch"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"compile": True}, {"cuda_graphs": True}, {"compile": True, "attention": "torch"}], ids=str
+)
 def test_the_loss_curve_stays_within_half_a_percent(
     float32_losses: np.ndarray, changes: dict[str, object], tmp_path: Path
 ) -> None:

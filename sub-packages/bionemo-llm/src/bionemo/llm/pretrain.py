@@ -171,7 +171,6 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
         accelerator=accelerator,
         engine=choose_engine(config),
         use_distributed_optimizer=uses_distributed_optimizer(config),
-        compile=accelerator == "gpu" if config.compile is None else config.compile,
         tokens_per_batch=budget if config.pack else None,
         micro_batch_size=None if config.pack else budget // limit.max_tokens,
         val_check_interval=interval,

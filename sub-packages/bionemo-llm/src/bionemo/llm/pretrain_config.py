@@ -93,9 +93,7 @@ class PretrainConfig:
     precision: Literal[
         "auto", "fp16", "bf16", "fp32", "bf16-mixed", "fp32-mixed", "16-mixed", "fp16-mixed", "16", "32"
     ] = option("auto", group=HARDWARE, help="bf16-mixed on a GPU and fp32 on a CPU, unless given.")
-    compile: bool | None = option(
-        None, group=HARDWARE, help="Compile each layer: on a GPU, unless --no-compile; never on a CPU."
-    )
+    compile: bool = option(False, group=HARDWARE, help="Compile each layer (GPU only).")
     cuda_graphs: bool = option(
         False, group=HARDWARE, help="Replay whole passes as CUDA graphs: for small models on one GPU."
     )
