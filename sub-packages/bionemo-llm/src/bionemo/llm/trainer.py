@@ -133,7 +133,7 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        inference_mode=False,  # compiled layers validate under no_grad: torch.compile does not take every inference tensor
+        inference_mode=False,  # compiled layers do not take every inference tensor; no_grad serves as well
     )
 
 
