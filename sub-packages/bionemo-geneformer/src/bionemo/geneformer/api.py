@@ -12,7 +12,9 @@ from torch import nn
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
-from bionemo.geneformer.model.hf_layout import GeneformerLayout
+from bionemo.geneformer.model.head_layout import load_finetuned, save_finetuned
+from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, remove_token_head
+from bionemo.geneformer.model.hf_layout import OUTPUT_BIAS, GeneformerLayout
 from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
 from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
@@ -22,9 +24,13 @@ __all__ = [
     "GeneformerConfig",
     "GeneformerMaskedLM",
     "GeneformerModel",
+    "GeneformerWithHead",
+    "HeadConfig",
     "build_geneformer",
     "geneformer_config",
+    "load_finetuned",
     "load_geneformer",
+    "save_finetuned",
     "save_geneformer",
 ]
 
@@ -45,6 +51,8 @@ def build_geneformer(config: GeneformerConfig, *, seed: int = 42) -> GeneformerM
 def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
     """Load a checkpoint in Hugging Face layout: ours, a published V1 or V2, or any BERT that transformers saved.
 
+    Of a fine-tuned model it gives the encoder: hidden states, but no logits. `load_finetuned` gives it whole.
+
     Args:
         directory: Folder with config.json and safetensors.
 
@@ -59,6 +67,8 @@ def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
     except CheckpointError as error:
         raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
     module = build_geneformer(loaded.config)
+    if OUTPUT_BIAS[0] not in loaded.state:
+        remove_token_head(module.model)
     load_state(module.model, loaded.state, directory)
     module.dictionaries = load_model_dictionaries(directory, loaded.config)
     return module.eval()

@@ -10,17 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.data.dictionaries import (
-    Dictionaries,
-    read_gene_medians,
-    read_text_dictionary,
-    read_tokenizer,
-)
+from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.gene_frequencies import frequency_cross_entropy
 from bionemo.geneformer.data.open_cells import CountReading, OpenedCells, open_cells
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
-from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
+from bionemo.geneformer.model.dictionary_files import load_model_dictionaries, read_model_dictionaries
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
@@ -108,25 +103,11 @@ def read_dictionaries(config: TrainGeneformerConfig) -> Dictionaries:
         CheckpointError: The vocabulary is not that of the checkpoint.
     """
     source = config.restore_from_checkpoint_path
-    stored, shape = None, None
+    own, shape = None, None
     if source is not None:
         shape = GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
-        stored = load_model_dictionaries(source, shape)
-    if config.token_dictionary is not None:
-        tokenizer = read_tokenizer(config.token_dictionary, gene_names=config.gene_names)
-        if shape is not None:
-            check_vocabulary(tokenizer, shape, f"--token-dictionary {config.token_dictionary}")
-    elif stored is not None:
-        tokenizer = stored.tokenizer
-    else:
-        raise ConfigError(f"--token-dictionary: required, because {source} holds no vocabulary.")
-    medians = stored.medians if stored is not None else {}
-    mapping = stored.gene_mapping if stored is not None else {}
-    return Dictionaries(
-        tokenizer,
-        medians if config.gene_medians is None else read_gene_medians(config.gene_medians),
-        mapping if config.gene_mapping is None else read_text_dictionary(config.gene_mapping),
-    )
+        own = load_model_dictionaries(source, shape)
+    return read_model_dictionaries(config, own, shape, source)
 
 
 def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> GeneformerConfig:

@@ -3,8 +3,9 @@
 """The dictionaries that lie beside a model's weights: a checkpoint says itself what its tokens mean."""
 
 from pathlib import Path
+from typing import Protocol
 
-from bionemo.core.errors import CheckpointError
+from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import write_bytes
 from bionemo.geneformer.data.dictionaries import (
     Dictionaries,
@@ -54,6 +55,61 @@ def load_model_dictionaries(directory: str | Path, config: GeneformerConfig) -> 
         tokenizer,
         read_gene_medians(medians) if medians.is_file() else {},
         read_text_dictionary(mapping) if mapping.is_file() else {},
+    )
+
+
+class DictionaryFlags(Protocol):
+    """The flags of a command that name dictionaries."""
+
+    @property
+    def token_dictionary(self) -> Path | None:
+        """Gene to token id."""
+
+    @property
+    def gene_medians(self) -> Path | None:
+        """Gene to median."""
+
+    @property
+    def gene_names(self) -> Path | None:
+        """Symbol to Ensembl id."""
+
+    @property
+    def gene_mapping(self) -> Path | None:
+        """Identifier in the data to symbol or Ensembl id."""
+
+
+def read_model_dictionaries(
+    flags: DictionaryFlags, own: Dictionaries | None, config: GeneformerConfig | None, source: Path | None
+) -> Dictionaries:
+    """Read what the flags name; what they leave open is taken from a checkpoint.
+
+    Args:
+        flags: The command's.
+        own: The checkpoint's dictionaries, or None where it has none.
+        config: The checkpoint's model, or None without a checkpoint.
+        source: The checkpoint, for messages.
+
+    Raises:
+        ConfigError: Neither has a vocabulary.
+        CheckpointError: The vocabulary is not that of the checkpoint.
+    """
+    if flags.token_dictionary is not None:
+        tokenizer = read_tokenizer(flags.token_dictionary, gene_names=flags.gene_names)
+        if config is not None:
+            check_vocabulary(tokenizer, config, f"--token-dictionary {flags.token_dictionary}")
+    elif own is not None:
+        tokenizer = own.tokenizer
+        if flags.gene_names is not None:
+            symbols = {**tokenizer.gene_to_ens, **read_text_dictionary(flags.gene_names)}
+            tokenizer = GeneTokenizer(tokenizer.vocab, symbols)
+    else:
+        raise ConfigError(f"--token-dictionary: required, because {source} holds no vocabulary.")
+    medians = own.medians if own is not None else {}
+    mapping = own.gene_mapping if own is not None else {}
+    return Dictionaries(
+        tokenizer,
+        medians if flags.gene_medians is None else read_gene_medians(flags.gene_medians),
+        mapping if flags.gene_mapping is None else read_text_dictionary(flags.gene_mapping),
     )
 
 

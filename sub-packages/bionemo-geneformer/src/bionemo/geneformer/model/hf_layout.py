@@ -48,11 +48,13 @@ TOKEN_TYPES = ("embedding.token_type_embeddings.weight", "bert.embeddings.token_
 OUTPUT_BIAS = ("output_layer.bias", "cls.predictions.bias")
 DECODER_COPIES = {"cls.predictions.decoder.weight": WORD_EMBEDDINGS[0], "cls.predictions.decoder.bias": OUTPUT_BIAS[0]}
 IGNORED_SUFFIXES = ("embeddings.position_ids",)
+TASK_HEAD_PREFIXES = ("bert.pooler.", "gene_mean_pooler.", "classifier.")
+"""Of fine-tuned models, which have no masked-token head."""
 HF_TOKEN_TYPES = 2
 """Rows that a file has where our model has none: zeros, because transformers' classes always add row 0."""
 
 
-def renamed_parameters(config: GeneformerConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def renamed_parameters(config: GeneformerConfig, *, token_head: bool) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     """Give (our name, Hugging Face's name, shape) of all parameters that only change their name."""
     hidden, ffn = config.hidden_size, config.ffn_hidden_size
     assert ffn is not None
@@ -72,8 +74,9 @@ def renamed_parameters(config: GeneformerConfig) -> Iterator[tuple[str, str, tup
         shapes = ((hidden, hidden), (ffn, hidden), (hidden, ffn))
         for (own, theirs), shape in zip(LAYER_LINEARS.items(), shapes, strict=True):
             yield from pair(f"{own_layer}.{own}", f"{their_layer}.{theirs}", *shape)
-    for (own, theirs), columns in zip(HEAD_NAMES.items(), ((hidden,), ()), strict=True):
-        yield from pair(own, theirs, hidden, *columns)
+    if token_head:
+        for (own, theirs), columns in zip(HEAD_NAMES.items(), ((hidden,), ()), strict=True):
+            yield from pair(own, theirs, hidden, *columns)
 
 
 def qkv_names(layer: int, kind: str) -> tuple[str, list[str]]:
@@ -93,9 +96,13 @@ class GeneformerLayout:
         self.dictionaries = dictionaries
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
-        """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""
-        tensors = {theirs: state[own] for own, theirs, _ in renamed_parameters(config)}
-        for own, theirs in (WORD_EMBEDDINGS, OUTPUT_BIAS):
+        """Rename a state dict, with or without a masked-token head.
+
+        The fused query, key and value are taken apart, the vocabulary's padding is dropped.
+        """
+        token_head = OUTPUT_BIAS[0] in state
+        tensors = {theirs: state[own] for own, theirs, _ in renamed_parameters(config, token_head=token_head)}
+        for own, theirs in (WORD_EMBEDDINGS, OUTPUT_BIAS) if token_head else (WORD_EMBEDDINGS,):
             tensors[theirs] = state[own][: config.vocab_size]
         if not config.num_token_types:
             tensors[TOKEN_TYPES[1]] = torch.zeros(HF_TOKEN_TYPES, config.hidden_size)
@@ -106,15 +113,21 @@ class GeneformerLayout:
         return tensors
 
     def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
-        """Rename a file's tensors to our state dict.
+        """Rename a file's tensors to our state dict; of a fine-tuned model's, those of the encoder.
 
         Raises:
             CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
         """
-        reader = TensorReader(tensors, IGNORED_SUFFIXES)
-        state = {own: reader.take(theirs, *shape) for own, theirs, shape in renamed_parameters(config)}
-        padded = config.padded_vocab_size(config.vocab_size)
-        for (own, theirs), columns in ((WORD_EMBEDDINGS, (config.hidden_size,)), (OUTPUT_BIAS, ())):
+        token_head = not any(name.startswith(TASK_HEAD_PREFIXES) for name in tensors)
+        reader = TensorReader(
+            {name: tensor for name, tensor in tensors.items() if not name.startswith(TASK_HEAD_PREFIXES)},
+            IGNORED_SUFFIXES,
+        )
+        names = renamed_parameters(config, token_head=token_head)
+        state = {own: reader.take(theirs, *shape) for own, theirs, shape in names}
+        tables = ((WORD_EMBEDDINGS, (config.hidden_size,)), (OUTPUT_BIAS, ()))
+        for (own, theirs), columns in tables if token_head else tables[:1]:
+            padded = config.padded_vocab_size(config.vocab_size)
             state[own] = reader.take_rows(theirs, config.vocab_size, padded, *columns)
         if not config.num_token_types:
             # transformers trains the row that it adds to every position; our model adds it with the position.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from bionemo.core.errors import ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.llm.model.biobert.model import BertOutput, MegatronBioBertModel
 
@@ -53,5 +54,13 @@ class GeneformerMaskedLM(nn.Module):
 
         Returns:
             ``token_logits`` [B, S, V] and ``hidden_states``: None, or L + 1 tensors [B, S, H]. Padding is zero.
+
+        Raises:
+            ConfigError: It is the encoder of a fine-tuned model, which has no masked-token head.
         """
+        if self.model.lm_head is None:
+            raise ConfigError(
+                "this encoder of a fine-tuned model has no masked-token head. Use "
+                "module.model.forward_packed(..., skip_logits=True), or load_finetuned for its own head."
+            )
         return self.model.forward_padded(input_ids, attention_mask, output_hidden_states=output_hidden_states)

@@ -1,0 +1,303 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning of Geneformer: labelled cells or genes, a head, and the engine that pretraining uses.
+
+A run folder holds ``model/``, ``metrics.csv`` and ``loss.png`` of the training (in cross-validation in ``fold-N/``),
+``predictions.csv`` of what was held out, and ``scores.json``.
+"""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo.core.config import to_yaml
+from bionemo.core.errors import ConfigError, DataError
+from bionemo.core.files import write_json, write_text
+from bionemo.geneformer.api import load_geneformer
+from bionemo.geneformer.data.dictionaries import Dictionaries, read_text_dictionary
+from bionemo.geneformer.data.labels import (
+    ClassLabels,
+    LabelledCellDataset,
+    gene_label_tensor,
+    label_genes,
+    number_classes,
+    read_values,
+    stratified_folds,
+    stratified_split,
+)
+from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
+from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
+from bionemo.geneformer.model.head_layout import save_finetuned
+from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, freeze_layers
+from bionemo.geneformer.model.model import GeneformerMaskedLM
+from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
+from bionemo.geneformer.perturbation.selection import LabelledCells
+from bionemo.geneformer.scores import classification_scores, regression_scores
+from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig
+from bionemo.llm.data.splits import split_train_valid
+from bionemo.llm.model.lora import add_lora, merge_lora
+from bionemo.llm.pretrain import log_file
+from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+
+
+logger = logging.getLogger(__name__)
+
+
+class Examples(NamedTuple):
+    """Cells of a task with what is to be predicted."""
+
+    cells: LabelledCells
+    usable: NDArray[np.int64]
+    """Cells that have genes and, where cells are labelled, a label."""
+    labels: NDArray[Any]
+    """[C] classes (-1: none) or values (not a number: none) of cells, or [V] classes of tokens (-1: none)."""
+    head: HeadConfig
+
+
+class Split(NamedTuple):
+    """What is trained on and what is held out; cells, and for genes the tokens whose classes are known to each."""
+
+    train_cells: NDArray[np.int64]
+    valid_cells: NDArray[np.int64]
+    train_genes: NDArray[np.int64] | None = None
+    valid_genes: NDArray[np.int64] | None = None
+
+
+def finetune(config: FinetuneGeneformerConfig) -> Path:
+    """Fine-tune, and leave a run directory.
+
+    Args:
+        config: Settings of the command.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+    """
+    pretrained = load_geneformer(config.restore_from_checkpoint_path)
+    config = resolve(config, pretrained)
+    dictionaries = read_model_dictionaries(
+        config, pretrained.dictionaries, pretrained.config, config.restore_from_checkpoint_path
+    )
+    examples, valid_examples = read_examples(config, dictionaries)
+    run = RunDirectory(config.result_dir / config.experiment_name)
+    run.prepare(resume=False)
+    run.checkpoints_dir.rmdir()  # of pretraining; what is left here is one model
+    write_text(run.config_path, to_yaml(config))
+    with log_file(run.log_path):
+        held_out = []
+        for fold, split in splits(config, examples, valid_examples):
+            folder = run.path if fold is None else run.path / f"fold-{fold}"
+            module, predictions = train_one(config, dictionaries, examples, valid_examples, split, folder, fold)
+            save_finetuned(module, folder / "model")
+            held_out.append(predictions)
+        write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
+    return run.path
+
+
+def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) -> FinetuneGeneformerConfig:
+    """Fill in what depends on the machine or the model, so that config.yaml says what was run.
+
+    Raises:
+        ConfigError: Settings do not fit the model or this machine.
+    """
+    positions = pretrained.config.seq_length
+    if config.seq_length is not None and not 1 <= config.seq_length <= positions:
+        raise ConfigError(f"--seq-length {config.seq_length}: the model has {positions} positions.")
+    accelerator = resolve_accelerator(config.accelerator)
+    return replace(config, seq_length=config.seq_length or positions, accelerator=accelerator)
+
+
+def read_examples(config: FinetuneGeneformerConfig, dictionaries: Dictionaries) -> tuple[Examples, Examples | None]:
+    """Read the training cells, and the validation cells where they are given, with the same classes."""
+    examples = read_labelled(config, dictionaries, config.train_data_path)
+    if config.valid_data_path is None:
+        return examples, None
+    return examples, read_labelled(config, dictionaries, config.valid_data_path, like=examples.head)
+
+
+def read_labelled(
+    config: FinetuneGeneformerConfig, dictionaries: Dictionaries, path: Path, *, like: HeadConfig | None = None
+) -> Examples:
+    """Open cells and their labels.
+
+    Args:
+        config: The command's.
+        dictionaries: The model's.
+        path: The cells.
+        like: Head of the training cells, whose classes these must have.
+
+    Raises:
+        DataError: The labels are missing, or have another class than the training cells.
+    """
+    reading = CountReading(
+        max_length=config.seq_length,
+        gene_column=config.gene_column,
+        allow_fractions=config.allow_fractional_counts,
+        min_coverage=config.min_coverage,
+        empty_cells=config.empty_cells,
+    )
+    cells, subset = open_labelled_cells(path, dictionaries, reading)
+    usable = np.arange(len(cells.tokens), dtype=np.int64) if subset is None else subset
+    head = {"task": config.task_type, "pooling": config.pooling, "dropout": config.head_dropout}
+    if config.gene_labels is not None:
+        labels = label_genes(
+            read_text_dictionary(config.gene_labels), dictionaries.tokenizer, f"--gene-labels {config.gene_labels}"
+        )
+        return Examples(cells, usable, labels.class_idx, HeadConfig(**head, classes=labels.classes))
+    assert config.label_column is not None
+    source = f"{path}: column {config.label_column!r}"
+    column = cells.column(config.label_column)
+    head["label_column"] = config.label_column
+    if config.task_type == "regression":
+        values = read_values(column, source)
+        return Examples(cells, usable[np.isfinite(values[usable])], values, HeadConfig(**head))
+    labels = number_classes(column, source)
+    if like is not None:
+        labels = renumber(labels, like.classes, source)
+    usable = usable[labels.class_idx[usable] >= 0]
+    return Examples(cells, usable, labels.class_idx, HeadConfig(**head, classes=labels.classes))
+
+
+def renumber(labels: ClassLabels, classes: tuple[str, ...], source: str) -> ClassLabels:
+    """Give labels the numbers that their classes have among others.
+
+    Raises:
+        DataError: There is a class that the others lack.
+    """
+    if unknown := sorted(set(labels.classes) - set(classes)):
+        raise DataError(f"{source}: has the class {unknown[0]!r}, which the training cells lack.")
+    numbers = np.array([*(classes.index(name) for name in labels.classes), -1], dtype=np.int64)
+    return ClassLabels(classes, numbers[labels.class_idx])
+
+
+def splits(
+    config: FinetuneGeneformerConfig, examples: Examples, valid_examples: Examples | None
+) -> Iterator[tuple[int | None, Split]]:
+    """Give (number of the fold, split) of every model that is trained; None where there is one."""
+    usable, labels = examples.usable, examples.labels
+    if config.folds is not None:
+        folds = stratified_folds(labels[usable], config.folds, config.seed)
+        for fold in range(config.folds):
+            yield fold, Split(usable[folds != fold], usable[folds == fold])
+        return
+    train_genes = valid_genes = None
+    if config.gene_labels is not None:
+        train_genes, valid_genes = stratified_split(labels, config.valid_fraction, config.seed)
+    if valid_examples is not None:
+        yield None, Split(usable, valid_examples.usable, train_genes, valid_genes)
+    elif config.task_type == "cell-classification":
+        train, valid = stratified_split(labels[usable], config.valid_fraction, config.seed)
+        yield None, Split(usable[train], usable[valid])
+    else:
+        train, valid = split_train_valid(
+            len(usable), config.valid_fraction, config.seed, alternative="--valid-data-path"
+        )
+        yield None, Split(usable[train], usable[valid], train_genes, valid_genes)
+
+
+def train_one(
+    config: FinetuneGeneformerConfig,
+    dictionaries: Dictionaries,
+    examples: Examples,
+    valid_examples: Examples | None,
+    split: Split,
+    folder: Path,
+    fold: int | None,
+) -> tuple[GeneformerWithHead, Predictions]:
+    """Train one model from the pretrained one, and predict what was held out."""
+
+    def dataset(part: Examples, cells: NDArray[np.int64], genes: NDArray[np.int64] | None) -> LabelledCellDataset:
+        assert config.seq_length is not None
+        of_genes = None if genes is None else gene_label_tensor(part.labels, genes)
+        return LabelledCellDataset(
+            part.cells.tokens,
+            dictionaries.tokenizer,
+            subset=cells,
+            cell_labels=part.labels if genes is None else None,
+            gene_labels=of_genes,
+            max_seq_length=config.seq_length,
+            max_tokens=config.micro_batch_size * config.seq_length,
+            sequences_multiple=1,
+        )
+
+    module = build_module(config, dictionaries, examples.head, seed=config.seed + (fold or 0))
+    settings = HeadTraining(
+        num_epochs=config.num_epochs,
+        cells_per_step=config.micro_batch_size,
+        lr=config.lr,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        keep_best=config.keep == "best" and fold is None,
+        seed=config.seed,
+        accelerator=config.accelerator,
+        precision=resolve_precision(config.precision, config.accelerator),
+        num_workers=config.num_dataset_workers,
+    )
+    train_data = dataset(examples, split.train_cells, split.train_genes)
+    valid_data = dataset(valid_examples or examples, split.valid_cells, split.valid_genes)
+    predictions = train_head(module, train_data, valid_data, settings, folder)
+    merge_lora(module.model)
+    logger.info(
+        "%s: %d training and %d held-out cells, %s",
+        "fine-tuned" if fold is None else f"fold {fold}",
+        len(train_data),
+        len(valid_data),
+        ", ".join(f"{name} {value:.4f}" for name, value in scores(module.head_config, predictions).items()),
+    )
+    return module, predictions
+
+
+def build_module(
+    config: FinetuneGeneformerConfig, dictionaries: Dictionaries, head: HeadConfig, *, seed: int
+) -> GeneformerWithHead:
+    """Put a new head on the pretrained model, and freeze or adapt what the flags say."""
+    import torch
+
+    pretrained = load_geneformer(config.restore_from_checkpoint_path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = GeneformerWithHead(pretrained.model, head, dictionaries)
+        if config.lora_finetune:
+            add_lora(module.model, rank=config.lora_rank, alpha=config.lora_alpha)
+        elif config.encoder_frozen:
+            module.model.requires_grad_(False)
+        elif config.num_frozen_layers:
+            freeze_layers(module.model, config.num_frozen_layers)
+    return module.train()
+
+
+def scores(head: HeadConfig, predictions: Predictions) -> dict[str, float]:
+    """How well what was held out is predicted."""
+    if head.is_regression:
+        return regression_scores(predictions.truth, predictions.predicted)
+    return classification_scores(predictions.truth, predictions.predicted, len(head.classes))
+
+
+def write_results(folder: Path, examples: Examples, predictions: Predictions) -> None:
+    """Write ``predictions.csv`` and ``scores.json`` of all that was held out."""
+    head = examples.head
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["cell_id", *([] if head.is_per_cell else ["token"]), "truth", "predicted"])
+    for row in range(len(predictions.cells)):
+        names: list[Any] = [examples.cells.cell_ids[predictions.cells[row]]]
+        if predictions.tokens is not None:
+            names.append(int(predictions.tokens[row]))
+        pair = (predictions.truth[row], predictions.predicted[row])
+        writer.writerow([*names, *(float(v) if head.is_regression else head.classes[v] for v in pair)])
+    write_text(folder / "predictions.csv", table.getvalue())
+    result = {"num_held_out": len(predictions.cells), **scores(head, predictions)}
+    write_json(folder / "scores.json", result)
+    logger.info("held out: %s", json.dumps(result))

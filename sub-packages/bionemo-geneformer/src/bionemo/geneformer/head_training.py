@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of a head, and of what lies below it, on labelled cells: a few epochs of the Lightning engine."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bionemo.geneformer.data.labels import LabelledCellDataset
+from bionemo.geneformer.model.heads import GeneformerWithHead
+from bionemo.geneformer.scores import classification_scores
+from bionemo.llm.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
+from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
+from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.metrics_csv import MetricsCsv
+from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.trainer import build_trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTraining:
+    """How a head is trained; `FinetuneGeneformerConfig` says what each means."""
+
+    num_epochs: int
+    cells_per_step: int
+    lr: float
+    warmup_steps: int | None
+    weight_decay: float
+    keep_best: bool
+    seed: int
+    accelerator: str
+    precision: str
+    num_workers: int = 0
+
+
+class Predictions(NamedTuple):
+    """Predictions of held-out labels, one row for each."""
+
+    cells: NDArray[np.int64]
+    """Number of the cell in its source."""
+    tokens: NDArray[np.int64] | None
+    """The token, where genes were predicted."""
+    truth: NDArray[Any]
+    """int64 classes or float32 values."""
+    predicted: NDArray[Any]
+    """The same."""
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """Put the predictions of several models one after the other."""
+        columns = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+        return cls(*columns)
+
+
+class HeadLoss:
+    """Loss of a head on a batch; predictions made without gradients are kept until they are taken.
+
+    Args:
+        is_regression: Squared error rather than cross-entropy.
+        is_per_cell: Whether a cell has the label, or each of its tokens.
+        mean, std: Of the training values; a regression learns the standardised ones.
+    """
+
+    def __init__(self, *, is_regression: bool, is_per_cell: bool, mean: float = 0.0, std: float = 1.0) -> None:
+        self.is_regression, self.is_per_cell = is_regression, is_per_cell
+        self.mean, self.std = mean, std
+        self._kept: list[Predictions] = []
+
+    def __call__(self, batch: Mapping[str, Any], outputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Give the summed loss and the number of labels."""
+        predicted = outputs["predictions"]
+        labels = batch["cell_labels"] if self.is_per_cell else batch["labels"][: batch["num_tokens"]]
+        if self.is_regression:
+            targets = (labels - self.mean) / self.std
+            loss_sum = F.mse_loss(predicted.squeeze(1).float(), targets, reduction="sum")
+            count = torch.tensor(len(labels), device=labels.device)
+        else:
+            loss_sum = F.cross_entropy(predicted.float(), labels, ignore_index=MLM_LOSS_IGNORE_INDEX, reduction="sum")
+            count = (labels != MLM_LOSS_IGNORE_INDEX).sum()
+        if not torch.is_grad_enabled():
+            self._kept.append(self._read(batch, labels, predicted))
+        return loss_sum, count
+
+    def _read(self, batch: Mapping[str, Any], labels: Tensor, predicted: Tensor) -> Predictions:
+        cells = batch["sample_idx"][: batch["num_sequences"]]
+        tokens = None
+        if not self.is_per_cell:
+            rows = labels != MLM_LOSS_IGNORE_INDEX
+            lengths = batch["cu_seqlens"].diff()[: batch["num_sequences"]].long()
+            cells = cells.repeat_interleave(lengths)[rows]
+            tokens = batch["input_ids"][: batch["num_tokens"]][rows].cpu().numpy()
+            labels, predicted = labels[rows], predicted[rows]
+        values = predicted.squeeze(1) * self.std + self.mean if self.is_regression else predicted.argmax(dim=1)
+        return Predictions(
+            cells.cpu().numpy(), tokens, labels.cpu().numpy(), values.float().cpu().numpy()
+            if self.is_regression
+            else values.cpu().numpy(),
+        )  # fmt: skip
+
+    def take(self) -> Predictions:
+        """Give the predictions made since the last call."""
+        kept, self._kept = self._kept, []
+        return Predictions.concatenate(kept)
+
+
+class EpochKeeper(pl.Callback):
+    """Takes the predictions of every validation, and remembers the weights of the best.
+
+    Args:
+        loss: Where the predictions are.
+        num_classes: 0 for a regression; best is then the smallest validation loss, else the largest macro-F1.
+        keep_best: Whether the best epoch counts, rather than the last.
+        metrics: Knows the validation loss.
+    """
+
+    def __init__(self, loss: HeadLoss, num_classes: int, *, keep_best: bool, metrics: MetricsWriter) -> None:
+        self.loss, self.num_classes, self.keep_best, self.metrics = loss, num_classes, keep_best, metrics
+        self.predictions: Predictions | None = None
+        self._best = -math.inf
+        self._weights: dict[str, Tensor] | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Compare this epoch with the best so far."""
+        predictions = self.loss.take()
+        if self.num_classes:
+            score = classification_scores(predictions.truth, predictions.predicted, self.num_classes)["macro_f1"]
+        else:
+            score = -self.metrics.latest["val_loss"]
+        if self.keep_best and self.predictions is not None and score <= self._best:
+            return
+        self._best, self.predictions = score, predictions
+        if self.keep_best:
+            trained: nn.Module = module.module
+            self._weights = {name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}
+
+    def restore(self, module: nn.Module) -> None:
+        """Put the best epoch's weights back."""
+        if self._weights is not None:
+            module.load_state_dict(self._weights)
+
+
+def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Predict the labels of a batch."""
+    assert isinstance(module, GeneformerWithHead)
+    return {"predictions": module.forward_packed(batch)}
+
+
+def train_head(
+    module: GeneformerWithHead,
+    train_data: LabelledCellDataset,
+    valid_data: LabelledCellDataset,
+    settings: HeadTraining,
+    folder: Path,
+) -> Predictions:
+    """Train a model in place.
+
+    Args:
+        module: Its parameters with ``requires_grad`` are trained.
+        train_data: Labelled cells.
+        valid_data: Held-out cells.
+        settings: How.
+        folder: Where ``metrics.csv`` and ``loss.png`` are written.
+
+    Returns:
+        Predictions of the held-out labels, of the epoch that is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    head = module.head_config
+    loss = build_loss(module, train_data)
+    steps_per_epoch = math.ceil(len(train_data) / settings.cells_per_step)
+    max_steps = settings.num_epochs * steps_per_epoch
+    warmup_steps = settings.warmup_steps
+    engine = BionemoLightningModule(
+        module.config,
+        head_forward_step,
+        optimizer=OptimizerConfig(
+            lr=settings.lr,
+            warmup_steps=min(500, max_steps // 10) if warmup_steps is None else min(warmup_steps, max_steps),
+            max_steps=max_steps,
+            weight_decay=settings.weight_decay,
+            beta2=0.999,
+        ),
+        loss_function=loss,
+        module=module,
+        dropout_seed=settings.seed,
+    )
+    run = RunDirectory(folder)
+    metrics = MetricsWriter(run, MetricsCsv.resume_from(run.metrics_path, 0), max(1, steps_per_epoch // 4))
+    keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
+    trainer = build_trainer(
+        accelerator=settings.accelerator,
+        precision=settings.precision,
+        devices=1,
+        num_nodes=1,
+        max_steps=max_steps,
+        val_check_interval=steps_per_epoch,
+        limit_val_batches=1.0,
+        accumulate_grad_batches=1,
+        gradient_clip=engine.optimizer_config.gradient_clip,
+        callbacks=[metrics, keeper, ProgressBar(metrics)],
+        loggers=[],
+    )
+    loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
+    trainer.fit(
+        engine,
+        build_pack_loader(train_data, loading, num_workers=settings.num_workers),
+        [build_pack_loader(valid_data, loading, epochs=1)],
+    )
+    module.cpu()
+    keeper.restore(module)
+    absorb_scale(module, loss)
+    module.eval()
+    assert keeper.predictions is not None
+    return keeper.predictions
+
+
+def build_loss(module: GeneformerWithHead, train_data: LabelledCellDataset) -> HeadLoss:
+    """Build the loss; a regression is standardised by the training values."""
+    head = module.head_config
+    shared = {"is_regression": head.is_regression, "is_per_cell": head.is_per_cell}
+    if not head.is_regression:
+        return HeadLoss(**shared)
+    assert train_data.cell_labels is not None
+    values = train_data.cell_labels[train_data.records(np.arange(len(train_data)))].astype(np.float64)
+    return HeadLoss(**shared, mean=float(values.mean()), std=float(values.std()) or 1.0)
+
+
+@torch.no_grad()
+def absorb_scale(module: GeneformerWithHead, loss: HeadLoss) -> None:
+    """Let the last layer of a regression give values themselves instead of standardised ones."""
+    if loss.is_regression:
+        classifier = module.head.classifier
+        classifier.weight.mul_(loss.std)
+        classifier.bias.mul_(loss.std).add_(loss.mean)

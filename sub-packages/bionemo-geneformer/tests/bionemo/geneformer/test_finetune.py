@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning runs of a tiny Geneformer: they learn, leave models that load, and refuse bad input."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.core.command import run_command
+from bionemo.geneformer.api import (
+    GeneformerMaskedLM,
+    build_geneformer,
+    geneformer_config,
+    load_finetuned,
+    load_geneformer,
+    save_geneformer,
+)
+from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_tokenizer
+from bionemo.geneformer.finetune import finetune
+from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig, check_flags, main
+from bionemo.llm.metrics_csv import read_metrics
+
+
+TINY = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 64, "seq_length": 64}
+
+
+@pytest.fixture(scope="module")
+def pretrained(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights: what is learned below is learned in fine-tuning."""
+    tokenizer = read_tokenizer(cell_files.token_dictionary)
+    config = geneformer_config(
+        "V1", vocab_size=62, vocabulary_fingerprint=tokenizer.fingerprint, init_method_std=0.1, **TINY
+    )
+    module: GeneformerMaskedLM = build_geneformer(config, seed=5)
+    module.dictionaries = Dictionaries(tokenizer, read_gene_medians(cell_files.gene_medians), {})
+    save_geneformer(module, tmp_path_factory.mktemp("pretrained") / "model")
+    return tmp_path_factory.getbasetemp() / "pretrained0/model"
+
+
+@pytest.fixture(scope="module")
+def labelled(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cells as tokens, with their type, a value, and a column with gaps."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path) for path in (cell_files.train_tokens, cell_files.valid_tokens)]
+    types = [f"type{number}" for number in cell_files.cells.cell_types]
+    table = pa.concat_tables(tables)
+    table = table.append_column("cell_type", pa.array(types))
+    table = table.append_column("depth", pa.array(np.asarray(cell_files.cells.counts.sum(axis=1)).ravel()))
+    table = table.append_column("sparse", pa.array([name if row % 2 else None for row, name in enumerate(types)]))
+    table = table.append_column("one", pa.array(["same"] * len(types)))
+    path = tmp_path_factory.mktemp("labelled") / "cells.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def settings(pretrained: Path, data: Path, result_dir: Path, **changes) -> FinetuneGeneformerConfig:
+    values = {
+        "restore_from_checkpoint_path": pretrained,
+        "train_data_path": data,
+        "label_column": "cell_type",
+        "pooling": "mean",
+        "num_epochs": 6,
+        "lr": 3e-3,
+        "accelerator": "cpu",
+        "result_dir": result_dir,
+    }
+    return FinetuneGeneformerConfig(**{**values, **changes})
+
+
+def scores_of(run_dir: Path) -> dict[str, float]:
+    return json.loads((run_dir / "scores.json").read_text())
+
+
+def predictions_of(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
+    pretrained: Path, labelled: Path, tmp_path: Path
+) -> None:
+    run_dir = finetune(settings(pretrained, labelled, tmp_path, num_epochs=12, lr=1e-2))
+    assert {p.name for p in run_dir.iterdir()} == {
+        "config.yaml", "log.txt", "loss.png", "metrics.csv", "model", "predictions.csv", "scores.json"
+    }  # fmt: skip
+    rows = predictions_of(run_dir)
+    scores = scores_of(run_dir)
+    assert scores["num_held_out"] == len(rows) == 24
+    assert scores["macro_f1"] > 0.9, scores
+    assert scores["accuracy"] == np.mean([row["truth"] == row["predicted"] for row in rows])
+    validated = read_metrics(run_dir / "metrics.csv")["val_loss"]
+    assert (~np.isnan(validated)).sum() == 12
+
+    module = load_finetuned(run_dir / "model")
+    assert module.head_config.classes == ("type0", "type1", "type2", "type3")
+    assert module.head_config.label_column == "cell_type"
+    cells = open_cell_tokens(labelled)
+    for row in rows[:5]:
+        tokens, _ = cells.read(np.array([int(row["cell_id"])]))
+        with torch.no_grad():
+            assert module.head_config.classes[int(module(torch.from_numpy(tokens)[None]).argmax())] == row["predicted"]
+    assert module.dictionaries.tokenizer.vocab_size == 62
+    load_geneformer(run_dir / "model")  # its encoder, for embeddings and perturbations
+
+
+def test_folds_predict_every_labelled_cell_once(pretrained: Path, labelled: Path, tmp_path: Path) -> None:
+    run_dir = finetune(settings(pretrained, labelled, tmp_path, label_column="sparse", folds=3, num_epochs=4))
+    rows = predictions_of(run_dir)
+    assert sorted(int(row["cell_id"]) for row in rows) == list(range(1, 120, 2))
+    assert {p.name for p in run_dir.iterdir()} >= {"fold-0", "fold-1", "fold-2"}
+    truth, predicted = ([row[key] for row in rows] for key in ("truth", "predicted"))
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    assert scores_of(run_dir)["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(truth, predicted, average="macro"))
+    models = [load_finetuned(run_dir / f"fold-{fold}/model").state_dict() for fold in range(3)]
+    assert not torch.equal(models[0]["head.classifier.weight"], models[1]["head.classifier.weight"])
+
+
+def test_validation_cells_of_their_own_from_an_archive(
+    cell_files, pretrained: Path, labelled: Path, tmp_path: Path
+) -> None:
+    run_dir = finetune(
+        settings(
+            pretrained, cell_files.data_dir / "train", tmp_path, valid_data_path=cell_files.data_dir / "val",
+            num_epochs=2,
+        )
+    )  # fmt: skip
+    assert [row["cell_id"] for row in predictions_of(run_dir)] == [f"cell{number}" for number in range(96, 120)]
+
+
+def test_regression_predicts_values(pretrained: Path, labelled: Path, tmp_path: Path) -> None:
+    run_dir = finetune(
+        settings(pretrained, labelled, tmp_path, task_type="regression", label_column="depth", num_epochs=20)
+    )
+    assert scores_of(run_dir)["pearson"] > 0.6, scores_of(run_dir)
+    module = load_finetuned(run_dir / "model")
+    tokens, _ = open_cell_tokens(labelled).read(np.array([int(predictions_of(run_dir)[0]["cell_id"])]))
+    with torch.no_grad():
+        value = module(torch.from_numpy(tokens)[None]).item()
+    assert value == pytest.approx(float(predictions_of(run_dir)[0]["predicted"]), rel=1e-4)
+
+
+def test_gene_classes_are_predicted_for_genes_that_were_held_out(
+    cell_files, pretrained: Path, labelled: Path, tmp_path: Path
+) -> None:
+    genes = cell_files.cells.gene_ids[:40]
+    labels = tmp_path / "genes.json"
+    labels.write_text(json.dumps({gene: "even" if number % 2 else "odd" for number, gene in enumerate(genes)}))
+    run_dir = finetune(
+        settings(
+            pretrained, labelled, tmp_path, task_type="gene-classification", gene_labels=labels, label_column=None,
+            num_epochs=2,
+        )
+    )  # fmt: skip
+    held_out = {int(row["token"]) for row in predictions_of(run_dir)}
+    assert len(held_out) == 8
+    assert held_out < set(range(2, 42))
+    assert load_finetuned(run_dir / "model").head_config.classes == ("even", "odd")
+
+
+ENCODER = "model.encoder.layers.{}.mlp.linear_fc1.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved", "kept"),
+    [
+        ({"lora_finetune": True, "lora_rank": 2}, [ENCODER.format(0)], ["model.embedding.word_embeddings.weight"]),
+        ({"encoder_frozen": True}, [], [ENCODER.format(0), ENCODER.format(1)]),
+        ({"num_frozen_layers": 1}, [ENCODER.format(1)], [ENCODER.format(0)]),
+    ],
+    ids=["lora", "frozen encoder", "frozen layer"],
+)
+def test_what_is_trained(changes: dict, moved: list, kept: list, pretrained, labelled, tmp_path: Path) -> None:
+    before = {f"model.{name}": tensor for name, tensor in load_geneformer(pretrained).model.state_dict().items()}
+    run_dir = finetune(settings(pretrained, labelled, tmp_path, num_epochs=1, **changes))
+    after = load_finetuned(run_dir / "model").state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+    assert not any(torch.equal(after[name], before[name]) for name in moved)
+
+
+# Bad input: one line, exit code 2, nothing half-written.
+
+
+BAD = [
+    ([], "--task-type cell-classification: needs --label-column"),
+    (["--label-column=colour"], "no column 'colour'"),
+    (["--label-column=one"], "column 'one': has 1 class, expected at least two"),
+    (["--label-column=cell_type", "--task-type=regression"], "has the value 'type"),
+    (["--label-column=cell_type", "--seq-length=65"], "--seq-length 65: the model has 64 positions"),
+    (["--label-column=cell_type", "--folds=1"], "--folds 1: must be at least 2"),
+    (["--label-column=cell_type", "--folds=3", "--valid-fraction=.1"], "--folds and --valid-fraction contradict"),
+    (["--label-column=cell_type", "--lora-rank=4"], "--lora-rank: has a meaning with --lora-finetune only"),
+    (["--label-column=cell_type", "--encoder-frozen", "--lora-finetune"], "--encoder-frozen and --lora-finetune"),
+    (["--label-column=cell_type", "--num-frozen-layers=3"], "--num-frozen-layers 3: the model has 2 layers"),
+    (["--task-type=gene-classification"], "needs --gene-labels"),
+    (["--task-type=gene-classification", "--gene-labels=GENES"], "the vocabulary knows none of its 2 genes"),
+    (["--label-column=cell_type", "--valid-data-path=/nowhere"], "/nowhere: there is no such file"),
+]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input(flags: list[str], message: str, pretrained, labelled, tmp_path: Path, capfd) -> None:
+    (tmp_path / "genes.json").write_text('{"GENEA": "x", "GENEB": "y"}')
+    flags = [flag.replace("GENES", str(tmp_path / "genes.json")) for flag in flags]
+    status = run_command(
+        main,
+        [
+            f"--restore-from-checkpoint-path={pretrained}", f"--train-data-path={labelled}", "--accelerator=cpu",
+            f"--result-dir={tmp_path / 'runs'}", *flags,
+        ],
+        prog="finetune_geneformer",
+    )  # fmt: skip
+    captured = capfd.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("finetune_geneformer: error")]
+    assert status == 2, captured.err
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not list((tmp_path / "runs").rglob("model"))
+
+
+def test_a_class_that_only_the_validation_cells_have_is_refused(pretrained, labelled, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(labelled)
+    types = table.column("cell_type").to_pylist()
+    for name, keep in (("train", {"type0", "type1"}), ("valid", {"type0", "type2"})):
+        pq.write_table(table.filter([kind in keep for kind in types]), tmp_path / f"{name}.parquet")
+    config = settings(pretrained, tmp_path / "train.parquet", tmp_path, valid_data_path=tmp_path / "valid.parquet")
+    check_flags(config)
+    with pytest.raises(ValueError, match="has the class 'type2', which the training cells lack"):
+        finetune(config)
