@@ -20,6 +20,11 @@ from bionemo.testing.cells import make_cells
 from bionemo.testing.kills import kill_runner
 
 
+PRELOAD = (
+    "bionemo.geneformer.perturbation.run", "bionemo.testing.multiprocess", "matplotlib.backends.backend_agg",
+    "matplotlib.figure", "pyarrow.parquet", "pytest", "scipy.stats",
+)  # fmt: skip
+"""Of all kill tests of the package: they share one fork server."""
 CELLS = make_cells(90, 60, seed=3)
 MEDIANS = dict.fromkeys(CELLS.gene_ids[:50], 2.0)
 DICTIONARIES = Dictionaries(GeneTokenizer.from_medians_and_genes_dicts(MEDIANS, {}, variant=V2), MEDIANS, {})
@@ -179,7 +184,7 @@ def test_kills_leave_a_whole_dataset_or_work_that_goes_on(tmp_path):
         parts = [p for p in (tmp_path / "tokens.incomplete").glob("*.arrow") if not is_leftover(p)]
         resumed.append(len(parts))
 
-    kill_runner(write_all, target, 30, check=check, preload=("bionemo.geneformer.data.tokenise", "anndata"))
+    kill_runner(write_all, target, 30, check=check, preload=PRELOAD)
     write_all(target, 30)
     check(None)
     assert resumed

@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The work of ``infer_geneformer``: cells and a model in, a folder of embeddings out."""
+
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.errors import ConfigError, DataError
+from bionemo.core.files import move_into_place, write_text
+from bionemo.core.resumable import ResumableDirectory, resumable_directory
+from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
+from bionemo.geneformer.data.cell_tokens import ArrowCells
+from bionemo.geneformer.data.count_cells import CountCells
+from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
+from bionemo.geneformer.embedding.portions import (
+    CELLS_NAME,
+    embedding_kinds,
+    join_genes,
+    join_portions,
+    keep_portions,
+    read_embeddings,
+    remove_portions,
+    split_portions,
+    write_portions,
+)
+from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
+from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
+from bionemo.geneformer.perturbation.selection import LabelledCells
+from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig
+from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
+from bionemo.llm.data_parallel_ranks import start_ranks
+from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME, H5AD_NAME = "config.yaml", "cells.h5ad"
+EMBEDDING_KEY = "X_geneformer"
+TOKENS_PER_BATCH = {"cpu": 4096, "gpu": 32_768}
+CELLS_PER_PORTION, CELLS_PER_PORTION_OF_GENES = 8192, 65_536
+"""Cells that are lost at most when a run is killed; sums of genes are large, so that they get fewer files."""
+
+WITHOUT_INFLUENCE = (
+    "accelerator", "num_gpus", "num_nodes", "num_dataset_workers", "results_path", "prediction_interval", "format",
+    "config_class",
+)  # fmt: skip
+"""Settings that do not change the portions; a call may go on with others."""
+
+
+def run_inference(config: InferGeneformerConfig) -> Path:
+    """Do what the command says.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+    """
+    accelerator = resolve_accelerator(config.accelerator)
+    module = load_geneformer(config.checkpoint_path)
+    dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
+    options = options_of(config, module, dictionaries, accelerator)
+    cells, among = open_labelled_cells(
+        config.data_dir, dictionaries, reading_of(config, module), id_column=config.id_column
+    )
+    indices = np.arange(len(cells.tokens), dtype=np.int64) if among is None else among
+    if len(set(cells.cell_ids[indices].tolist())) < len(indices):
+        raise DataError(
+            f"{config.data_dir}: two cells have the same id, so that results could not be told apart. "
+            "Make the ids unique, or name another --id-column."
+        )
+    num_cut = int((cells.tokens.lengths[indices] > module.config.seq_length).sum())
+    if num_cut:
+        logger.warning("%d cells are cut to the model's context of %d tokens", num_cut, module.config.seq_length)
+    portions = split_portions(
+        indices,
+        np.minimum(cells.tokens.lengths[indices], module.config.seq_length),
+        max_cells=CELLS_PER_PORTION_OF_GENES if config.include_gene_embeddings else CELLS_PER_PORTION,
+        bytes_per_token=4 * module.config.hidden_size * config.include_hiddens
+        + 4 * module.config.vocab_size * config.include_logits,
+    )
+    ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
+    embedder = CellEmbedder(module.to(ranks.device), dictionaries.tokenizer, options)
+    logger.info(
+        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",
+        torch.__version__, ranks.device, ranks.world_size, options.precision, options.max_tokens, len(indices),
+        len(portions),
+    )  # fmt: skip
+
+    def write(folder: ResumableDirectory) -> None:
+        ranks.barrier()  # rank 0 has opened the folder
+        write_portions(
+            folder,
+            embedder,
+            cells.tokens,
+            cells.cell_ids,
+            portions,
+            ranks,
+            include_genes=config.include_gene_embeddings,
+        )
+
+    if ranks.rank != 0:
+        write(ResumableDirectory(config.results_path.resolve()))
+        return config.results_path
+    plan = plan_of(config, options) | {
+        "cells": zlib.crc32("\n".join(cells.cell_ids[indices].tolist()).encode()),
+        "lengths": zlib.crc32(cells.tokens.lengths.tobytes()),
+    }
+    with resumable_directory(config.results_path, plan) as folder:
+        if not folder.has(CONFIG_NAME):  # written last: all portions are joined
+            write(folder)
+            finish(config, folder, len(portions), dictionaries, cells, indices)
+    return config.results_path
+
+
+def finish(
+    config: InferGeneformerConfig,
+    folder: ResumableDirectory,
+    num_portions: int,
+    dictionaries: Dictionaries,
+    cells: LabelledCells,
+    indices: NDArray[np.int64],
+) -> None:
+    """Join the portions, and write what is made of all of them."""
+    if config.include_gene_embeddings:
+        join_genes(folder, num_portions, dictionaries.tokenizer)
+    if config.prediction_interval == "epoch" or config.format == "h5ad":
+        join_portions(folder, num_portions)
+    if config.format == "h5ad":
+        write_h5ad(folder, cells, indices)
+    if config.prediction_interval == "epoch":
+        remove_portions(folder, num_portions)
+    else:
+        folder.part(CELLS_NAME).unlink(missing_ok=True)
+        keep_portions(folder, num_portions)
+    write_text(folder.part(CONFIG_NAME), to_yaml(config))
+
+
+def options_of(
+    config: InferGeneformerConfig, module: GeneformerMaskedLM, dictionaries: Dictionaries, accelerator: str
+) -> EmbeddingOptions:
+    """What to compute, with the defaults of the model and the machine."""
+    max_tokens = config.tokens_per_batch or TOKENS_PER_BATCH[accelerator]
+    if config.micro_batch_size is not None:
+        max_tokens = config.micro_batch_size * (config.seq_length or module.config.seq_length)
+    kinds = config.embedding or (("cell",) if dictionaries.tokenizer.class_id is None else ("cls",))
+    return EmbeddingOptions(
+        kinds=tuple(dict.fromkeys(kinds)) if config.embeddings else (),
+        layer=config.layer,
+        max_tokens=max(max_tokens, module.config.seq_length),
+        precision=resolve_precision(config.precision, accelerator),
+        skip_last_gene=config.skip_last_gene,
+        include_input_ids=config.include_input_ids,
+        include_hiddens=config.include_hiddens,
+        include_logits=config.include_logits,
+        num_workers=config.num_dataset_workers,
+    )
+
+
+def reading_of(config: InferGeneformerConfig, module: GeneformerMaskedLM) -> CountReading:
+    """How counts become cells of the model.
+
+    Raises:
+        ConfigError: The length asked for exceeds the model's context.
+    """
+    context = module.config.seq_length
+    if config.seq_length is not None and config.seq_length > context:
+        raise ConfigError(f"--seq-length {config.seq_length}: exceeds the model's context of {context} tokens.")
+    return CountReading(
+        max_length=config.seq_length or context,
+        gene_column=config.gene_column,
+        allow_fractions=config.allow_fractional_counts,
+        min_coverage=config.min_coverage,
+        empty_cells=config.empty_cells,
+        refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
+    )
+
+
+def plan_of(config: InferGeneformerConfig, options: EmbeddingOptions) -> dict[str, Any]:
+    """What decides on the content of the portions."""
+    weights = config.checkpoint_path / WEIGHTS_FILE
+    plan = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
+    return plan | {
+        "weights": file_checksum(weights) if weights.is_file() else None,
+        "tokens_per_batch": options.max_tokens,
+        "precision": options.precision,
+    }
+
+
+def write_h5ad(folder: ResumableDirectory, cells: LabelledCells, indices: NDArray[np.int64]) -> None:
+    """Write the embeddings as an AnnData object, with what is known about the cells."""
+    import anndata
+    import pandas as pd
+
+    if isinstance(cells.tokens, ArrowCells):
+        known = [name for name in cells.tokens.column_names if name not in ("input_ids", "cell_id")]
+        obs = pd.DataFrame({name: cells.tokens.column(name)[indices] for name in known})
+    else:
+        assert isinstance(cells.tokens, CountCells)
+        obs = cells.tokens.source.obs().iloc[indices].copy()
+    obs.index = pd.Index(cells.cell_ids[indices].astype(object))
+    adata = anndata.AnnData(obs=obs)
+    kinds = embedding_kinds(folder.work_dir)
+    for kind in kinds:
+        key = EMBEDDING_KEY if len(kinds) == 1 else f"{EMBEDDING_KEY}_{kind}"
+        adata.obsm[key] = read_embeddings(folder.work_dir, kind)[1]
+    unfinished = folder.part(f"unfinished-{H5AD_NAME}")
+    adata.write_h5ad(unfinished)
+    move_into_place(unfinished, folder.part(H5AD_NAME))
