@@ -3,18 +3,22 @@
 """The megatron engine against the lightning one: every layout trains the same model, on real ranks without a GPU."""
 
 import os
+import shutil
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
 from bionemo.llm.checkpoint import read_tensors
 from bionemo.llm.consolidate import consolidate
 from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.shards import ShardReader
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
@@ -136,3 +140,69 @@ def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_ru
     assert_same_training(lightning_run, run_dir)
     whole = consolidate(run_dir, tmp_path / "whole")
     assert_same_weights(lightning_run / "checkpoints/last", whole)
+
+
+# Going on: in the same layout bit for bit, in others within rounding, and on the other engine.
+
+
+@pytest.fixture(scope="module")
+def stopped_run(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five steps of ten on two tensor-parallel ranks."""
+    config, num_ranks = layout_config("tensor", fasta, tmp_path_factory.mktemp("stopped"), early_stop_on_step=5)
+    return train_on_ranks(config, num_ranks)
+
+
+@pytest.mark.parametrize("name", ["tensor", "one", "pipeline", "tensor and data", "context and pipeline"])
+def test_a_run_goes_on_in_any_layout(
+    name: str, fasta: Path, lightning_run: Path, stopped_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped_run, tmp_path / "esm2", symlinks=True)
+    config, num_ranks = layout_config(name, fasta, tmp_path, resume_if_exists=True)
+    run_dir = train_on_ranks(config, num_ranks)
+    assert_same_training(lightning_run, run_dir)
+    assert_same_weights(lightning_run / "checkpoints/last", consolidate(run_dir, tmp_path / "whole"))
+
+
+def test_a_resumed_run_equals_one_that_never_stopped_bit_for_bit(
+    fasta: Path, stopped_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped_run, tmp_path / "esm2", symlinks=True)
+    config, num_ranks = layout_config("tensor", fasta, tmp_path, resume_if_exists=True)
+    resumed = train_on_ranks(config, num_ranks)
+    straight = train_on_ranks(replace(config, resume_if_exists=False, experiment_name="straight"), num_ranks)
+    assert_same_training(resumed, straight, tolerance=0.0)
+    ours, theirs = (ShardReader(run / "checkpoints/last/shards") for run in (resumed, straight))
+    assert ours.names == theirs.names
+    assert any(name.startswith("optimizer.state.exp_avg_sq.") for name in ours.names)
+    assert all(torch.equal(ours.read(name), theirs.read(name)) for name in ours.names)
+
+
+def test_consolidated_the_lightning_engine_goes_on(
+    fasta: Path, lightning_run: Path, stopped_run: Path, tmp_path: Path
+) -> None:
+    consolidate(stopped_run, tmp_path / "esm2/checkpoints/step-00000005")
+    shutil.copy(stopped_run / "metrics.csv", tmp_path / "esm2/metrics.csv")
+    run_dir = train(tiny(fasta, tmp_path, accumulate_grad_batches=2, resume_if_exists=True))
+    assert_same_training(lightning_run, run_dir)
+    assert_same_weights(lightning_run / "checkpoints/last", run_dir / "checkpoints/last")
+
+
+def test_transformers_opens_what_was_consolidated(stopped_run: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    whole = consolidate(stopped_run, tmp_path / "whole")
+    model = transformers.EsmForMaskedLM.from_pretrained(whole)
+    tokenizer = transformers.EsmTokenizer.from_pretrained(whole)
+    assert model(**tokenizer("MKT<mask>A", return_tensors="pt")).logits.shape == (1, 7, 33)
+
+
+def test_weights_in_hugging_face_layout_start_a_run(
+    fasta: Path, lightning_run: Path, stopped_run: Path, tmp_path: Path
+) -> None:
+    """There and back: consolidated, then cut for two stages, untouched by a step of no size."""
+    whole = consolidate(stopped_run, tmp_path / "whole")
+    config, num_ranks = layout_config("pipeline", fasta, tmp_path)
+    config = replace(config, num_steps=1, val_check_interval=1, lr=1e-12, restore_from_checkpoint_path=whole)
+    run_dir = train_on_ranks(config, num_ranks)
+    assert_same_weights(whole, consolidate(run_dir, tmp_path / "again"), tolerance=1e-9)
+    reached = read_metrics(stopped_run / "metrics.csv")["val_loss"][4]
+    assert read_metrics(run_dir / "metrics.csv")["val_loss"][0] == pytest.approx(reached, abs=1e-5)

@@ -3,7 +3,9 @@
 """One folder in Hugging Face layout from the shards of a megatron run; needs neither NeMo nor Megatron nor a GPU."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,14 +51,19 @@ def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overw
     weights = {
         name: reader.read(masters.get(name, name)) for name in reader.names if not name.startswith("optimizer.")
     }
+    tensors = layout.tensors_to_hf(weights, config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in layout.tensors_from_hf(tensors, config).items()}
     with atomic_directory(out_dir, overwrite=overwrite) as unfinished:
         for path in source.iterdir():
             if path.is_file():
                 shutil.copyfile(path, unfinished / path.name)
-        write_tensors(unfinished / WEIGHTS_FILE, layout.tensors_to_hf(weights, config))
+        write_tensors(unfinished / WEIGHTS_FILE, tensors)
         (unfinished / STATE_DIR).mkdir()
         write_json(unfinished / STATE_DIR / "state.json", one_device_state(state))
-        write_tensors(unfinished / STATE_DIR / "optimizer.safetensors", moments_on_one_device(reader, weights, state))
+        write_tensors(
+            unfinished / STATE_DIR / "optimizer.safetensors",
+            one_device_moments(reader, shapes, state["progress"]["step"]),
+        )
         write_checksums(unfinished)
     return out_dir
 
@@ -77,20 +84,24 @@ def find_checkpoint(run_dir: Path, checkpoint: str) -> Path:
     return path.resolve()
 
 
-def one_device_state(state: dict[str, object]) -> dict[str, object]:
-    """Describe the run for the engine that holds everything on one device."""
-    return {name: value for name, value in state.items() if name not in ("engine", "layout", "world_size")}
+def one_device_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Describe the run for the engine that holds everything on one device; its groups: what decays, and what not."""
+    kept = {name: value for name, value in state.items() if name not in ("engine", "layout", "world_size")}
+    groups = sorted(state["groups"], key=lambda group: -group["weight_decay"])
+    return {**kept, "groups": [groups[0], groups[-1]]}
 
 
-def moments_on_one_device(
-    reader: ShardReader, weights: dict[str, Tensor], state: dict[str, object]
-) -> dict[str, Tensor]:
-    """Give the optimizer's tensors under the names of ``optimizer.safetensors``."""
-    progress = state["progress"]
-    assert isinstance(progress, dict)
+def one_device_moments(reader: ShardReader, shapes: Mapping[str, tuple[int, ...]], step: int) -> dict[str, Tensor]:
+    """Give the optimizer's tensors under the names of ``optimizer.safetensors``.
+
+    Args:
+        reader: The shards.
+        shapes: Of every parameter on one device, where the vocabulary is padded less than on many ranks.
+        step: Optimizer steps done.
+    """
     tensors: dict[str, Tensor] = {}
     for moment in MOMENTS:
         for parameter, name in moment_names(reader.names, moment).items():
-            tensors[f"{moment}.{parameter}"] = reader.read(name)
-            tensors[f"step.{parameter}"] = torch.tensor(float(progress["step"]))
+            tensors[f"{moment}.{parameter}"] = reader.read(name, shape=shapes[parameter])
+            tensors[f"step.{parameter}"] = torch.tensor(float(step))
     return tensors

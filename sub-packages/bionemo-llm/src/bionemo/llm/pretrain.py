@@ -110,10 +110,10 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
         datasets = task.build_datasets(run)
         checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
         resume = None if checkpoint is None else engine.read_state(checkpoint)
-        agreement = run_agreement(config, task, datasets)
+        agreement = run_agreement(config, task, engine, datasets)
         if resume is not None:
             assert checkpoint is not None
-            check_agreement(resume, agreement, checkpoint)
+            check_agreement(resume, compared(agreement, resume), checkpoint)
         module = engine.build_module(checkpoint, resume)
         if process_rank() == 0:
             write_text(run.config_path, to_yaml(config))
@@ -236,14 +236,30 @@ def log_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def run_agreement(config: PretrainConfig, task: PretrainTask, datasets: Datasets) -> dict[str, Any]:
+def run_agreement(config: PretrainConfig, task: PretrainTask, engine: Engine, datasets: Datasets) -> dict[str, Any]:
     """Settings that make a run this run: a continued one must share them."""
     shared = (
         "seed tokens_per_batch micro_batch_size mask_prob mask_token_prob random_token_prob lr weight_decay "
         "accumulate_grad_batches"
     ).split()
     agreement = {name: getattr(config, name) for name in (*shared, *task.agreement)}
-    return {**agreement, "num_sequences": len(datasets.train), "unigram_loss": datasets.unigram_loss}
+    _, num_shares = engine.data_share(0, config.num_gpus * config.num_nodes)
+    return {
+        **agreement,
+        "packs_per_step": config.accumulate_grad_batches * num_shares,
+        "num_sequences": len(datasets.train),
+        "unigram_loss": datasets.unigram_loss,
+    }
+
+
+def compared(agreement: dict[str, Any], resume: TrainingState) -> dict[str, Any]:
+    """Choose what a continued run is held to.
+
+    Other ranks may make a step of the same packs, or of as many packs each: one of the two numbers has to agree.
+    """
+    same_steps = resume.agreement.get("packs_per_step") == agreement["packs_per_step"]
+    ignored = {"packs_per_step", "accumulate_grad_batches"} if same_steps else {"packs_per_step"}
+    return {name: value for name, value in agreement.items() if name not in ignored}
 
 
 def build_run_trainer(

@@ -27,6 +27,7 @@ from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.model.sharding import load_whole_state
 from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.parallel_config import ParallelConfig
+from bionemo.llm.trainer import continue_from
 from bionemo.llm.training_state import TrainingState
 
 
@@ -133,6 +134,8 @@ class MegatronLightningModule(BionemoLightningModule):
         self.config.finalize_model_grads_func = finalize_model_grads
         if self._load is not None:
             self._load(self)
+            # NeMo put an optimization loop of its own in place of the one whose counters were set.
+            continue_from(self.trainer, self.progress.step, accumulate_grad_batches=1)
 
     # One micro-batch, in the words of NeMo's schedules.
 
