@@ -4,6 +4,8 @@
 
 import os
 import shutil
+import signal
+import threading
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,15 +15,18 @@ import numpy as np
 import pytest
 import torch
 
+from bionemo.core.errors import BionemoError, CheckpointError, ParallelismError
+from bionemo.core.files import is_leftover
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
-from bionemo.llm.checkpoint import read_tensors
+from bionemo.llm.checkpoint import read_json, read_tensors
 from bionemo.llm.consolidate import consolidate
 from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.shards import ShardReader
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
-from bionemo.testing.multiprocess import run_on_ranks, warm_pool
+from bionemo.testing.multiprocess import RanksFailedError, run_on_ranks, warm_pool
 from bionemo.testing.proteins import make_proteins
 
 
@@ -206,3 +211,150 @@ def test_weights_in_hugging_face_layout_start_a_run(
     assert_same_weights(whole, consolidate(run_dir, tmp_path / "again"), tolerance=1e-9)
     reached = read_metrics(stopped_run / "metrics.csv")["val_loss"][4]
     assert read_metrics(run_dir / "metrics.csv")["val_loss"][0] == pytest.approx(reached, abs=1e-5)
+
+
+# Ways to run: recomputed activations, half precision, saves beside the training, and what ends a run.
+
+
+@pytest.mark.parametrize(("name", "recompute"), [("tensor", "full"), ("pipeline", "selective"), ("context", "full")])
+def test_recomputed_activations_change_nothing(
+    name: str, recompute: str, fasta: Path, lightning_run: Path, tmp_path: Path
+) -> None:
+    config, num_ranks = layout_config(name, fasta, tmp_path, recompute=recompute)
+    assert_same_training(lightning_run, train_on_ranks(config, num_ranks))
+
+
+@pytest.mark.parametrize("name", ["tensor and data", "pipeline", "tensor and data, plain optimizer"])
+def test_half_precision_keeps_float32_masters(name: str, fasta: Path, lightning_run: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config(name, fasta, tmp_path, precision="bf16-mixed")
+    run_dir = train_on_ranks(replace(config, early_stop_on_step=5), num_ranks)
+    ours = read_metrics(run_dir / "metrics.csv")["train_loss"]
+    np.testing.assert_allclose(ours, read_metrics(lightning_run / "metrics.csv")["train_loss"][:5], atol=0.02)
+    reader = ShardReader(run_dir / "checkpoints/last/shards")
+    name = "encoder.layers.0.mlp.linear_fc1.weight"
+    master, weight = reader.read(f"optimizer.state.fp32_param.{name}"), reader.read(name)
+    assert (master.dtype, weight.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(master.bfloat16(), weight)
+    assert not torch.equal(master, weight.float())
+    whole = consolidate(run_dir, tmp_path / "whole")
+    written = read_tensors(whole / "model.safetensors")["esm.encoder.layer.0.intermediate.dense.weight"]
+    assert torch.equal(written, master)
+    train_on_ranks(replace(config, resume_if_exists=True), num_ranks)
+    straight = train_on_ranks(replace(config, experiment_name="straight"), num_ranks)
+    assert_same_training(run_dir, straight, tolerance=0.0)
+
+
+def test_saves_beside_the_training_are_the_same_and_the_best_are_kept(
+    fasta: Path, lightning_run: Path, tmp_path: Path
+) -> None:
+    config, num_ranks = layout_config("tensor and data", fasta, tmp_path, save_interval=1, ckpt_async_save=True)
+    run_dir = train_on_ranks(config, num_ranks)
+    assert_same_training(lightning_run, run_dir)
+    names = [path.name for path in RunDirectory(run_dir).checkpoints()]
+    assert "step-00000010" in names
+    assert len(names) <= 3
+    assert (run_dir / "checkpoints/last").resolve().name == "step-00000010"
+    assert (run_dir / "checkpoints/best").resolve().name in names
+    assert [path for path in (run_dir / "checkpoints").iterdir() if is_leftover(path)] == []
+    assert_same_weights(lightning_run / "checkpoints/last", consolidate(run_dir, tmp_path / "whole"))
+
+
+def train_until_a_signal(config: TrainESM2Config) -> None:
+    """The second rank alone is told to stop, as by a scheduler that takes its node."""
+    metrics = config.result_dir / config.experiment_name / "metrics.csv"
+    stopper = threading.Event()
+
+    def stop_when_it_runs() -> None:
+        while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:
+            stopper.wait(0.005)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if os.environ["RANK"] == "1":
+        threading.Thread(target=stop_when_it_runs, daemon=True).start()
+    train_part(config)
+
+
+def test_sigterm_on_one_rank_saves_and_ends_all(fasta: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config("pipeline", fasta, tmp_path, num_steps=400, save_interval=400)
+    config = replace(config, val_check_interval=400, scheduler_num_steps=400)
+    run_on_ranks(num_ranks, train_until_a_signal, config, process_group=False, timeout_s=200)
+    (checkpoint,) = RunDirectory(tmp_path / "esm2").checkpoints()
+    step = read_json(checkpoint / "training_state/state.json")["progress"]["step"]
+    assert 2 <= step < 400
+    run_dir = train_on_ranks(replace(config, resume_if_exists=True, early_stop_on_step=step + 2), num_ranks)
+    assert read_metrics(run_dir / "metrics.csv")["step"].tolist() == list(range(1, step + 3))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(fasta: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config("tensor", fasta, tmp_path, lr=1e30, save_interval=1, log_every_n_steps=10)
+    with pytest.raises(RanksFailedError, match=r"BionemoError: the gradient's norm is (nan|inf) in step") as caught:
+        train_on_ranks(replace(config, warmup_steps=0), num_ranks)
+    assert str(caught.value).count("the gradient's norm is") >= 2  # on every rank, at the same step
+    checkpoint = RunDirectory(tmp_path / "esm2").checkpoints()[-1]
+    reader = ShardReader(checkpoint / "shards")
+    assert all(torch.isfinite(reader.read(name)).all() for name in reader.names)
+
+
+# Bad input: said before training starts, by name.
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_ranks", "message"),
+    [
+        ({"tensor_model_parallel_size": 3, "num_gpus": 3}, 1, "3 does not divide the 4 attention heads"),
+        ({"pipeline_model_parallel_size": 4, "num_gpus": 4}, 1, "4 does not divide the 2 layers"),
+        ({"tensor_model_parallel_size": 2, "num_gpus": 1}, 1, "1 ranks cannot be split into copies of the model"),
+        ({"context_parallel_size": 2, "num_gpus": 2, "tokens_per_batch": 255}, 1, "2 does not divide the 255 tokens"),
+        ({"tensor_model_parallel_size": 2, "engine": "lightning"}, 1, "needs the megatron engine"),
+        ({"engine": "megatron", "precision": "bf16"}, 1, "--precision bf16: the megatron engine trains in"),
+    ],
+)
+def test_impossible_settings(settings: dict, num_ranks: int, message: str, fasta: Path, tmp_path: Path) -> None:
+    with pytest.raises(BionemoError, match=message):
+        train(tiny(fasta, tmp_path, **settings))
+    assert not (tmp_path / "esm2/metrics.csv").exists()
+
+
+def train_with_other_settings(config: TrainESM2Config) -> None:
+    if os.environ["RANK"] == "1":
+        config = replace(config, lr=1e-3)
+    train_part(config)
+
+
+def test_ranks_with_other_settings_are_named(fasta: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config("tensor", fasta, tmp_path)
+    with pytest.raises(RanksFailedError, match=r"rank 1 was started with lr = 0.001, rank 0 with 0.0004"):
+        run_on_ranks(num_ranks, train_with_other_settings, config, process_group=False)
+
+
+def train_without_rank_one(config: TrainESM2Config) -> str:
+    if os.environ["RANK"] == "1":
+        return "stayed away"
+    with pytest.raises(ParallelismError) as caught:
+        train_part(config)
+    return str(caught.value)
+
+
+def test_a_rank_that_does_not_start_is_named(fasta: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config("tensor", fasta, tmp_path, start_timeout_s=2)
+    error, _ = run_on_ranks(num_ranks, train_without_rank_one, config, process_group=False)
+    assert error.startswith("1 of 2 ranks did not start within 2 s: rank 1.")
+
+
+def test_a_missing_shard_is_named_before_training(fasta: Path, stopped_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped_run, tmp_path / "esm2", symlinks=True)
+    next((tmp_path / "esm2/checkpoints").glob("step-*/shards/rank-00001.safetensors")).unlink()
+    config, num_ranks = layout_config("pipeline", fasta, tmp_path, resume_if_exists=True)
+    with pytest.raises(RanksFailedError, match=r"rank-00001.safetensors: no such file"):
+        train_on_ranks(config, num_ranks)
+
+
+def test_a_run_in_shards_is_not_gone_on_with_by_the_other_engine(
+    fasta: Path, stopped_run: Path, lightning_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stopped_run, tmp_path / "esm2", symlinks=True)
+    with pytest.raises(CheckpointError, match=r"written by the megatron engine.*consolidate_checkpoint"):
+        train(tiny(fasta, tmp_path, accumulate_grad_batches=2, resume_if_exists=True))
+    shutil.copytree(lightning_run, tmp_path / "other/esm2", symlinks=True)
+    with pytest.raises(CheckpointError, match="written by the lightning engine"):
+        train(tiny(fasta, tmp_path / "other", engine="megatron", accumulate_grad_batches=2, resume_if_exists=True))
