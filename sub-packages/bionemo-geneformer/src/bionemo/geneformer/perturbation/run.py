@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from bionemo.core.config import to_mapping, to_yaml
-from bionemo.core.errors import ConfigError, DataError
+from bionemo.core.errors import DataError
 from bionemo.core.files import write_text
 from bionemo.core.optional_deps import require
 from bionemo.core.resumable import ResumableDirectory, resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
-from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_text_dictionary, read_tokenizer
+from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading
-from bionemo.geneformer.model.dictionary_files import check_vocabulary
+from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.perturbation.encoder import build_encoder
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import (
@@ -71,7 +71,7 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
     accelerator = resolve_accelerator(config.accelerator)
     assert config.checkpoint_path is not None
     module = load_geneformer(config.checkpoint_path)
-    dictionaries = read_dictionaries(config, module)
+    dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
     prepared = prepare(config, module, dictionaries, TOKENS_PER_BATCH[accelerator])
     if config.statistics in ("auto", "mixture_model") and not config.is_group and not config.has_states:
         require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
@@ -107,32 +107,6 @@ def run_statistics(config: PerturbGeneformerConfig) -> Path:
         save_statistics(config, table, folder.work_dir)
         write_text(folder.part(CONFIG_NAME), to_yaml(config))
     return config.results_path
-
-
-def read_dictionaries(config: PerturbGeneformerConfig, module: GeneformerMaskedLM) -> Dictionaries:
-    """The checkpoint's dictionaries, each replaced by the file that the user gives.
-
-    Raises:
-        ConfigError: There is no vocabulary.
-        CheckpointError: The vocabulary is not the model's.
-    """
-    own = module.dictionaries
-    if config.token_dictionary is not None:
-        tokenizer = read_tokenizer(config.token_dictionary, gene_names=config.gene_names)
-        check_vocabulary(tokenizer, module.config, f"--token-dictionary {config.token_dictionary}")
-    elif own is not None:
-        tokenizer = own.tokenizer
-    else:
-        raise ConfigError(
-            f"--token-dictionary: required, {config.checkpoint_path} holds no vocabulary. Give the model's dictionary."
-        )
-    medians = own.medians if own is not None else {}
-    if config.gene_medians is not None:
-        medians = read_gene_medians(config.gene_medians)
-    mapping = own.gene_mapping if own is not None else {}
-    if config.gene_mapping is not None:
-        mapping = read_text_dictionary(config.gene_mapping)
-    return Dictionaries(tokenizer, medians, mapping)
 
 
 def prepare(

@@ -277,7 +277,7 @@ def test_cells_or_dictionaries_of_another_model_are_refused(perturbation_files: 
     shutil.copytree(first.checkpoint, bare)
     for name in ("geneformer.vocab", "checksums.json"):
         (bare / name).unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=r"--token-dictionary: required, .* holds no vocabulary"):
+    with pytest.raises(ValueError, match=r"--token-dictionary: required, because .* holds no vocabulary"):
         run_perturbation(settings(first, tmp_path / "out", checkpoint_path=str(bare)))
     assert [path.name for path in tmp_path.iterdir()] == ["bare"]
 

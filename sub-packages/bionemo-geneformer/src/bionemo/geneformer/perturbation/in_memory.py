@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Perturb cells of an AnnData object and get the shifts as a data frame; nothing is written."""
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from bionemo.core.errors import ConfigError
+from bionemo.geneformer.data.count_cells import CountCells
+from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.perturbation.encoder import build_encoder
+from bionemo.geneformer.perturbation.gene_naming import GeneNaming
+from bionemo.geneformer.perturbation.job import build_job, embed_states, layout_of, prepare_job
+from bionemo.geneformer.perturbation.labelled_cells import label_cells
+from bionemo.geneformer.perturbation.portion_tables import measure_portion
+from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings
+from bionemo.llm.model.biobert.model import MegatronBioBertModel
+
+
+if TYPE_CHECKING:
+    import anndata
+    import pandas as pd
+
+
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 32_768}
+
+
+def perturb_anndata(
+    model: MegatronBioBertModel,
+    dictionaries: Dictionaries,
+    adata: "anndata.AnnData",
+    settings: PerturbationSettings,
+    *,
+    counts_layer: str | None = None,
+    gene_column: str | None = None,
+) -> "pd.DataFrame":
+    """Perturb cells.
+
+    Args:
+        model: In evaluation mode, on the device where it shall run.
+        dictionaries: The model's, with medians.
+        adata: Raw counts, cells by genes.
+        settings: What to do.
+        counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+        gene_column: Column of ``var`` that names genes; None: the one with most known genes.
+
+    Returns:
+        A row for each edit of each cell, with the columns of ``shifts.parquet``.
+
+    Raises:
+        ConfigError: Settings contradict each other, or there are no medians.
+        DataError: The counts cannot be ranked, or a gene, column or state is not there.
+    """
+    check_settings(settings)
+    if settings.gene_cosines:
+        raise ConfigError("gene_cosines: may have millions of rows; write them with perturb_geneformer.")
+    if not dictionaries.medians:
+        raise ConfigError("gene_medians: the checkpoint holds none, and counts are ranked by them. Give the file.")
+    device = next(model.parameters()).device
+    encode = build_encoder(model, settings.layer)
+    tokenizer = dictionaries.tokenizer
+    counts = AnnDataCounts(adata, layer=counts_layer)
+    tokens = CountCells(counts, dictionaries, max_length=model.bert_config.seq_length, gene_column=gene_column)
+    naming = GeneNaming(tokenizer)
+    job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=TOKENS_PER_BATCH.get(device.type, 4096))
+    prepared = prepare_job(
+        job,
+        label_cells(tokens, "adata"),
+        tokens.cells_with_genes("skip"),
+        naming,
+        layout_of(tokenizer, model.bert_config.seq_length),
+    )
+    states = embed_states(encode, prepared)
+    tables = [measure_portion(encode, prepared, portion, states).shifts for portion in prepared.portions]
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
