@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Embed the cells of an AnnData object; nothing is written."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo.core.errors import ConfigError
+from bionemo.geneformer.api import GeneformerMaskedLM
+from bionemo.geneformer.data.count_cells import MIN_COVERAGE, CountCells
+from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
+from bionemo.geneformer.embedding.pooling import EmbeddingKind
+
+
+if TYPE_CHECKING:
+    import anndata
+
+
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 32_768}
+
+
+def embed_anndata(
+    module: GeneformerMaskedLM,
+    dictionaries: Dictionaries,
+    adata: "anndata.AnnData",
+    *,
+    embedding: EmbeddingKind | None = None,
+    layer: int = -1,
+    counts_layer: str | None = None,
+    gene_column: str | None = None,
+    empty_cells: Literal["error", "nan"] = "error",
+    allow_fractional_counts: bool = False,
+    min_coverage: float = MIN_COVERAGE,
+    precision: str = "32-true",
+) -> NDArray[np.float32]:
+    """Rank and embed every cell.
+
+    Args:
+        module: The model, on the device where it shall run.
+        dictionaries: The model's, with medians.
+        adata: Raw counts, cells by genes; it is not changed.
+        embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
+        layer: 0 is the last, -1 the one before.
+        counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one, else X.
+        gene_column: Column of ``var`` that names genes; None: the one with most known genes.
+        empty_cells: Whether a cell without known genes is an error, or gets NaN.
+        allow_fractional_counts: Whether counts may be fractional.
+        min_coverage: Share of the counts that known genes must hold.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+
+    Returns:
+        [cells, H], in the order of ``adata``.
+
+    Raises:
+        ConfigError: There are no medians, no such layer or embedding.
+        DataError: The counts cannot be ranked.
+    """
+    if not dictionaries.medians:
+        raise ConfigError("gene_medians: the checkpoint holds none, and counts are ranked by them. Give the file.")
+    kind: EmbeddingKind = embedding or ("cell" if dictionaries.tokenizer.class_id is None else "cls")
+    device = next(module.parameters()).device
+    options = EmbeddingOptions(
+        kinds=(kind,), layer=layer, max_tokens=TOKENS_PER_BATCH.get(device.type, 4096), precision=precision
+    )
+    embedder = CellEmbedder(module, dictionaries.tokenizer, options)
+    cells = CountCells(
+        AnnDataCounts(adata, layer=counts_layer),
+        dictionaries,
+        max_length=module.config.seq_length,
+        gene_column=gene_column,
+        allow_fractions=allow_fractional_counts,
+        min_coverage=min_coverage,
+    )
+    rows = cells.cells_with_genes("error" if empty_cells == "error" else "skip")
+    embeddings = np.full((len(cells), embedder.hidden_size), np.nan, dtype=np.float32)
+    embeddings[rows] = embedder.embed(cells, rows).embeddings[kind]
+    return embeddings
