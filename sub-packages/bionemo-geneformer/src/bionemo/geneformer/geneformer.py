@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Geneformer for AnnData: load a model once, then perturb the cells of any object."""
+"""Geneformer for AnnData: load a model once, then embed and perturb the cells of any object."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bionemo.core.config import from_mapping
 from bionemo.core.errors import ConfigError
@@ -78,6 +78,54 @@ class Geneformer:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(module.to(device), dictionaries)
+
+    def embed(
+        self,
+        adata: "anndata.AnnData",
+        key_added: str = "X_geneformer",
+        *,
+        embedding: Literal["cls", "cell"] | None = None,
+        layer: int = -1,
+        counts_layer: str | None = None,
+        gene_column: str | None = None,
+        empty_cells: Literal["error", "nan"] = "error",
+        allow_fractional_counts: bool = False,
+        min_coverage: float = 0.3,
+        precision: str = "32-true",
+    ) -> None:
+        """Embed every cell, into ``adata.obsm[key_added]``: [cells, hidden size] float32.
+
+        Args:
+            adata: Raw counts, cells by genes.
+            key_added: Key of ``obsm``.
+            embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
+            layer: 0 is the last, -1 the one before.
+            counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+            gene_column: Column of ``var`` that names genes; None: the one with most known genes.
+            empty_cells: Whether a cell without known genes is an error, or gets NaN.
+            allow_fractional_counts: Whether counts may be fractional.
+            min_coverage: Share of the counts that known genes must hold.
+            precision: "32-true", "bf16-mixed" or "16-mixed".
+
+        Raises:
+            ConfigError: There are no medians, no such layer or embedding.
+            DataError: The counts cannot be ranked; ``adata`` is then as before.
+        """
+        from bionemo.geneformer.embedding.in_memory import embed_anndata
+
+        adata.obsm[key_added] = embed_anndata(
+            self.module,
+            self.dictionaries,
+            adata,
+            embedding=embedding,
+            layer=layer,
+            counts_layer=counts_layer,
+            gene_column=gene_column,
+            empty_cells=empty_cells,
+            allow_fractional_counts=allow_fractional_counts,
+            min_coverage=min_coverage,
+            precision=precision,
+        )
 
     def perturb(
         self,
