@@ -14,7 +14,7 @@ from torch.distributed import DistStoreError, PrefixStore, Store, TCPStore
 from bionemo.core.errors import ParallelismError
 
 
-POLL_S = 0.05
+POLL_S, LINGER_S = 0.05, 5.0
 MOST_NAMED = 8
 
 
@@ -49,17 +49,34 @@ def meet(environment: Environment, *, settings: Mapping[str, Any], timeout: time
     store = _open_store(environment, rank, world_size, timeout)
     store.set(f"settings/{rank}", json.dumps(dict(settings), sort_keys=True, default=str))
     _wait_for_all(store, environment, world_size, timeout)
+    complaint = _compare(store, world_size)
+    if complaint is not None:
+        store.set(f"read/{rank}", "")
+        if rank == 0:  # the store lives here: stay until all have read what is wrong
+            _linger(store, [f"read/{other}" for other in range(world_size)])
+        raise ParallelismError(complaint)
+    return PrefixStore("group", store)
+
+
+def _compare(store: Store, world_size: int) -> str | None:
+    """Say how the first rank that differs from rank 0 was started."""
     first = json.loads(store.get("settings/0"))
     for other in range(1, world_size):
         theirs = json.loads(store.get(f"settings/{other}"))
         differing = [name for name in sorted(first.keys() | theirs.keys()) if first.get(name) != theirs.get(name)]
         if differing:
             name = differing[0]
-            raise ParallelismError(
+            return (
                 f"rank {other} was started with {name} = {theirs.get(name)!r}, rank 0 with {first.get(name)!r}. "
                 "Start every rank with the same command."
             )
-    return PrefixStore("group", store)
+    return None
+
+
+def _linger(store: Store, keys: list[str]) -> None:
+    deadline = time.monotonic() + LINGER_S
+    while not store.check(keys) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def _open_store(environment: Environment, rank: int, world_size: int, timeout: timedelta) -> Store:
