@@ -3,7 +3,7 @@
 """A corpus of count matrices: normalised values of all genes, block by block, and the medians computed from them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,19 @@ class EnsemblGenes:
         return isinstance(name, str) and _ENSEMBL_GENE.fullmatch(name) is not None
 
 
+class AnyGenes:
+    """The set of all names: where identifiers are taken as they are."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name != ""
+
+
 class Corpus:
     """Count matrices and the genes that they have together.
 
     Args:
         sources: The matrices.
-        known: Genes to take; None: every Ensembl gene id.
+        known: Genes to take.
         gene_names: Symbol to Ensembl id.
         gene_mapping: Identifier to symbol or Ensembl id.
         gene_column: Column of the gene tables that identifies genes.
@@ -50,15 +57,13 @@ class Corpus:
         self,
         sources: Sequence[CountSource],
         *,
-        known: Mapping[str, int] | None = None,
+        known: Container[str],
         gene_names: Mapping[str, str],
         gene_mapping: Mapping[str, str],
         gene_column: str | None = None,
         allow_fractions: bool = False,
     ):
-        resolver = GeneResolver(
-            EnsemblGenes() if known is None else known, gene_names=gene_names, gene_mapping=gene_mapping
-        )
+        resolver = GeneResolver(known, gene_names=gene_names, gene_mapping=gene_mapping)
         self.sources = sources
         self.allow_fractions = allow_fractions
         tables = [

@@ -4,7 +4,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,9 @@ class GeneformerMediansConfig:
     gene_names: Path | None = option(None, help="Gene symbol to Ensembl id, for data with symbols.")
     gene_column: str | None = option(None, help="Column of var that identifies genes; None finds the best known one.")
     layer: str | None = option(None, help="With .h5ad files: key of layers, or X; None is raw.X if there, else X.")
+    any_gene_ids: bool = option(
+        False, help="Take identifiers as they are, symbols for example, instead of Ensembl gene ids alone."
+    )
     min_cells: int = option(1, help="Leave out genes with a count in fewer cells.")
     allow_fractional_counts: bool = option(False, help="Accept counts that are not whole.")
     max_memory_mb: int = option(1_000, help="Memory for values that are kept, in MB; less means more passes.")
@@ -46,6 +49,8 @@ class GeneformerMediansConfig:
         for name in ("min_cells", "max_memory_mb"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1.")
+        if self.any_gene_ids and self.token_dictionary is not None:
+            raise ConfigError("--any-gene-ids and --token-dictionary exclude each other: the genes are its own.")
         if not self.data_path:
             raise ConfigError("--data-path: expected at least one file or archive.")
 
@@ -58,7 +63,7 @@ def _run(argv: Sequence[str]) -> None:
         if path is not None and path.exists() and not config.overwrite:
             raise DataFileError(f"{path}: exists already. Choose another name or pass --overwrite.")
     from bionemo.core.files import write_bytes
-    from bionemo.geneformer.data.corpus import Corpus, medians_of_genes
+    from bionemo.geneformer.data.corpus import AnyGenes, Corpus, EnsemblGenes, medians_of_genes
     from bionemo.geneformer.data.count_sources import open_counts
     from bionemo.geneformer.data.dictionaries import dictionary_bytes, read_text_dictionary, read_tokenizer
     from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
@@ -68,9 +73,12 @@ def _run(argv: Sequence[str]) -> None:
     names = {} if tokenizer is None else tokenizer.gene_to_ens
     if config.gene_names is not None:
         names = {**names, **read_text_dictionary(config.gene_names)}
+    known: Container[str] = AnyGenes() if config.any_gene_ids else EnsemblGenes()
+    if tokenizer is not None:
+        known = tokenizer.vocab
     corpus = Corpus(
         [open_counts(path, layer=config.layer) for path in config.data_path],
-        known=None if tokenizer is None else tokenizer.vocab,
+        known=known,
         gene_names=names,
         gene_mapping={} if config.gene_mapping is None else read_text_dictionary(config.gene_mapping),
         gene_column=config.gene_column,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.corpus import Corpus, EnsemblGenes, medians_of_genes
+from bionemo.geneformer.data.corpus import AnyGenes, Corpus, EnsemblGenes, medians_of_genes
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.testing.cells import make_cells
 
@@ -20,7 +20,7 @@ def adata_of(cells, genes=None):
 
 
 def build(*adatas, **options):
-    options = {"gene_names": {}, "gene_mapping": {}} | options
+    options = {"known": EnsemblGenes(), "gene_names": {}, "gene_mapping": {}} | options
     return Corpus([AnnDataCounts(adata, name=f"data{i}") for i, adata in enumerate(adatas)], **options)
 
 
@@ -70,6 +70,13 @@ def test_counts_are_checked_on_the_way():
     adata.X = adata.X.toarray() + 0.25
     with pytest.raises(DataError, match=r"data0: X: cell 0 has the value \d+\.25"):
         build(adata).find_medians(max_memory_mb=100)
+
+
+def test_identifiers_as_they_are():
+    adata = adata_of(FIRST, [f"gene-{i}" for i in range(39)] + [""])
+    assert build(adata, known=AnyGenes()).genes == sorted(f"gene-{i}" for i in range(39))
+    with pytest.raises(DataError, match="no gene is known"):
+        build(adata)
 
 
 def test_every_ensembl_gene_is_known_without_a_vocabulary():

@@ -15,8 +15,8 @@ from bionemo.testing.cells import make_cells
 
 FLAGS = """
 --data-path --output-path --save-token-dictionary --model --token-dictionary --gene-mapping --gene-names --gene-column
---layer --min-cells --allow-fractional-counts --no-allow-fractional-counts --max-memory-mb --overwrite --no-overwrite
---config --debug --help -h
+--layer --any-gene-ids --no-any-gene-ids --min-cells --allow-fractional-counts --no-allow-fractional-counts
+--max-memory-mb --overwrite --no-overwrite --config --debug --help -h
 """
 CELLS = make_cells(80, 30, seed=5)
 
@@ -70,6 +70,7 @@ def test_files_and_archives_together_and_a_vocabulary_of_their_genes(files, caps
     ("extra", "message"),
     [
         (("--model", "V1"), "--model belongs to --save-token-dictionary"),
+        (("--any-gene-ids", "--token-dictionary", "x.json"), "exclude each other"),
         (("--min-cells", 0), "--min-cells 0: expected at least 1"),
         (("--min-cells", 81), "No gene has a count in at least 81 cells"),
         (("--gene-column", "x"), "no gene column 'x'"),
