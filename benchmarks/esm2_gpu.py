@@ -3,6 +3,7 @@
 """Speed of ESM-2 on one GPU against Hugging Face: one process for each competitor, one table at the end.
 
     python benchmarks/esm2_gpu.py [--sizes 8M 150M 650M 3B] [--seconds 1800] [--out results.json]
+    python benchmarks/esm2_gpu.py --profile 650M     where the time of one of our steps goes, kernel by kernel
 
 Training: float32 masters, bf16 compute, clipping and AdamW included, on 32,768 tokens a step of two kinds:
   natural   122 sequences with the lengths of UniRef proteins (32,432 tokens, the longest 1,024)
@@ -127,8 +128,8 @@ def make_pack(lengths: list[int]) -> Any:
     )  # fmt: skip
 
 
-def ours(size: str, kernel: str, *, graphs: bool = False) -> Iterator[dict[str, Any]]:
-    """Train on packs with the module of `train_esm2`, then embed."""
+def build_ours(size: str, kernel: str, *, graphs: bool = False) -> tuple[Any, Any, dict[str, Any]]:
+    """Build the model of `train_esm2 --compile`, how it runs a batch, and the batches."""
     from bionemo.esm2.api import build_esm2, esm2_config
     from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
 
@@ -138,20 +139,17 @@ def ours(size: str, kernel: str, *, graphs: bool = False) -> Iterator[dict[str, 
         layer.compile()
     forward = StaticForwardStep(max_seqlen=MAX_TOKENS, weight_dtype=torch.bfloat16, cuda_graphs=graphs)
     packs = {data: StaticShapes(MAX_TOKENS)(make_pack(lengths)) for data, lengths in LENGTHS.items()}
-    yield from train_ours(f"ours {kernel}{' graph' if graphs else ''}", size, model, forward, packs)
-    model.zero_grad(set_to_none=True)
-    model.bfloat16().eval()
-    pack = packs["natural"]
-    yield measure(f"ours {kernel} embed", size, "natural", lambda: embed_ours(model, pack), passes=1)
+    return model, forward, packs
 
 
-def train_ours(name: str, size: str, model: Any, forward: Any, packs: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Time training steps on each pack."""
+def steps_of_ours(model: Any, forward: Any, packs: dict[str, Any]) -> dict[str, Callable[[], None]]:
+    """A training step on each pack, with one optimizer."""
     from bionemo.llm.lightning import packed_loss
     from bionemo.llm.optimizer import OptimizerConfig, build_optimizer
 
     optimizer = build_optimizer(model, OptimizerConfig())
     parameters = [p for p in model.parameters() if p.requires_grad]
+    steps = {}
     for data, pack in packs.items():
         batch = {key: value.cuda() if isinstance(value, torch.Tensor) else value for key, value in pack.items()}
 
@@ -160,7 +158,38 @@ def train_ours(name: str, size: str, model: Any, forward: Any, packs: dict[str, 
             (loss / count).backward()
             optimizer_step(parameters, optimizer)
 
-        yield measure(name, size, data, step)
+        steps[data] = step
+    return steps
+
+
+def ours(size: str, kernel: str, *, graphs: bool = False) -> Iterator[dict[str, Any]]:
+    """Train on packs with the module of `train_esm2`, then embed."""
+    model, forward, packs = build_ours(size, kernel, graphs=graphs)
+    steps = steps_of_ours(model, forward, packs)
+    for data, step in steps.items():
+        yield measure(f"ours {kernel}{' graph' if graphs else ''}", size, data, step)
+    del step
+    steps.clear()  # and with them the optimizer's state
+    model.zero_grad(set_to_none=True)
+    model.bfloat16().eval()
+    pack = packs["natural"]
+    yield measure(f"ours {kernel} embed", size, "natural", lambda: embed_ours(model, pack), passes=1)
+
+
+def profile_ours(size: str, kernel: str, most: int = 40) -> str:
+    """List the kernels of one training step by their time."""
+    from torch.profiler import ProfilerActivity, profile
+
+    step = steps_of_ours(*build_ours(size, kernel))["natural"]
+    for _ in range(WARM_UP_STEPS):
+        step()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        step()
+        torch.cuda.synchronize()
+    events = sorted(profiled.key_averages(), key=lambda event: -event.self_device_time_total)
+    lines = [f"{sum(event.self_device_time_total for event in events) / 1e3:8.2f} ms  in all"]
+    lines += [f"{e.self_device_time_total / 1e3:8.2f} ms  {e.count:5d} x  {e.key[:140]}" for e in events[:most]]
+    return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -314,6 +343,7 @@ def main() -> None:
     parser.add_argument("--kernels", nargs="+", default=None, help="attention kernels, default: all installed")
     parser.add_argument("--seconds", type=float, default=1800, help="stop starting competitors after this time")
     parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements")
+    parser.add_argument("--profile", choices=tuple(SHAPES), default=None, help="list the kernels of one of our steps")
     parser.add_argument("--only", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
@@ -321,6 +351,9 @@ def main() -> None:
         return
     if not torch.cuda.is_available():
         sys.exit("esm2_gpu.py: error: this benchmark needs a GPU, found none.")
+    if arguments.profile:
+        print(profile_ours(arguments.profile, (arguments.kernels or ["auto"])[0]))
+        return
     start, rows = time.monotonic(), []
     for name in competitors(arguments.sizes, arguments.kernels or installed_kernels()):
         left = arguments.seconds - (time.monotonic() - start)
