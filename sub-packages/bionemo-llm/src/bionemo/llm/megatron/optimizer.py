@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
+from torch.optim.lr_scheduler import LRScheduler
 
 from bionemo.llm.megatron.nemo_door import require_nemo
-from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold
-from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.optimizer import OptimizerConfig, build_schedule
 from bionemo.llm.parallel_config import ParallelConfig
 
 
@@ -36,7 +36,7 @@ def optimizer_slot(config: MegatronOptimizerConfig) -> SimpleNamespace:
 
 def build_megatron_optimizer(
     megatron_parallel: Any, config: OptimizerConfig, megatron_config: MegatronOptimizerConfig
-) -> tuple[Any, WarmupAnnealDecayHold]:
+) -> tuple[Any, LRScheduler]:
     """Build optimizer and schedule.
 
     Args:
@@ -53,11 +53,4 @@ def build_megatron_optimizer(
     optimizer = setup_megatron_optimizer(
         megatron_parallel, megatron_config, no_weight_decay_cond=lambda name, parameter: parameter.ndim < 2
     )
-    schedule = WarmupAnnealDecayHold(
-        optimizer,
-        warmup_steps=config.warmup_steps,
-        max_steps=config.max_steps,
-        max_lr=config.lr,
-        min_lr=config.min_lr,
-    )
-    return optimizer, schedule
+    return optimizer, build_schedule(optimizer, config)

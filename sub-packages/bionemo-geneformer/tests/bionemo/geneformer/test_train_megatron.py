@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Geneformer on the megatron engine against the lightning one, post-LN and pre-LN, on real ranks without a GPU."""
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bionemo.geneformer.api import load_geneformer
+from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
+from bionemo.geneformer.tokenizer.variants import VARIANTS
+from bionemo.geneformer.train import train
+from bionemo.llm.checkpoint import read_tensors
+from bionemo.llm.consolidate import consolidate
+from bionemo.llm.metrics_csv import read_metrics
+from bionemo.testing.megatron_on_cpu import megatron_on_cpu
+from bionemo.testing.multiprocess import run_on_ranks, warm_pool
+
+
+try:
+    version("nemo-toolkit")
+except PackageNotFoundError:
+    pytest.skip("the megatron engine needs NeMo, which is in .venv-nemo", allow_module_level=True)
+
+pytestmark = pytest.mark.nemo_env
+
+PRELOAD = (
+    "bionemo.geneformer.train",
+    "bionemo.llm.megatron.engine",
+    "nemo.lightning.pytorch.strategies",
+    "bionemo.testing.megatron_on_cpu",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ranks_with_nemo() -> None:
+    """Import NeMo once, before the ranks are forked."""
+    warm_pool(*PRELOAD)
+
+
+def tiny(files: Any, family: str, folder: Path, **changes: Any) -> TrainGeneformerConfig:
+    tokens = [*VARIANTS[family].special_tokens, *files.cells.gene_ids]
+    dictionary = folder / "tokens.json"
+    dictionary.write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+    settings = {
+        "data_dir": files.data_dir,
+        "token_dictionary": dictionary,
+        "gene_medians": files.gene_medians,
+        "result_dir": folder / "runs",
+        "num_steps": 4,
+        "lr": 3e-3,
+        "val_check_interval": 4,
+        "limit_val_batches": 1.0,
+        "log_every_n_steps": 1,
+        "tokens_per_batch": 256,
+        "seq_length": 64,
+        "accelerator": "cpu",
+        "num_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "ffn_hidden_size": 64,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+    return TrainGeneformerConfig(**{**settings, **changes})
+
+
+def train_part(config: TrainGeneformerConfig) -> None:
+    os.environ["TORCHELASTIC_RUN_ID"] = "test"
+    with megatron_on_cpu():
+        train(config)
+
+
+LAYOUTS = {
+    "tensor": {"tensor_model_parallel_size": 2},
+    "sequence": {"tensor_model_parallel_size": 2, "sequence_parallel": True},
+    "pipeline": {"pipeline_model_parallel_size": 2},
+    "context": {"context_parallel_size": 2},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("family", ["V1", "BIONEMO"])
+def test_every_layout_trains_the_same_model(family: str, layout: str, cell_files, tmp_path: Path) -> None:
+    alone = train(tiny(cell_files, family, tmp_path, experiment_name="alone"))
+    config = tiny(cell_files, family, tmp_path, experiment_name="spread", num_gpus=2, **LAYOUTS[layout])
+    run_on_ranks(2, train_part, config, process_group=False, timeout_s=200)
+    spread = tmp_path / "runs/spread"
+    first, second = read_metrics(alone / "metrics.csv"), read_metrics(spread / "metrics.csv")
+    for name in ("lr", "train_loss", "val_loss", "val_loss_masked"):
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-5, err_msg=name)
+    whole = consolidate(spread, tmp_path / "whole")
+    ours, theirs = (
+        read_tensors(alone / "checkpoints/last/model.safetensors"),
+        read_tensors(whole / "model.safetensors"),
+    )
+    assert ours.keys() == theirs.keys()
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 1e-5
+    assert load_geneformer(whole).dictionaries.tokenizer.variant.name == family
