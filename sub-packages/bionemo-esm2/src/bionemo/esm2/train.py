@@ -47,7 +47,16 @@ def train(config: TrainESM2Config) -> Path:
         BionemoError: Bad input or a failed run; the message says which.
     """
     config = resolve(config)
-    task = PretrainTask(
+    return pretrain.pretrain(config, pretrain_task(config))
+
+
+def pretrain_task(config: TrainESM2Config) -> PretrainTask:
+    """Say what ESM-2 brings to a run.
+
+    Args:
+        config: Resolved settings of the command.
+    """
+    return PretrainTask(
         name="ESM-2",
         model_config=model_config(config),
         vocabulary=get_tokenizer(),
@@ -62,7 +71,6 @@ def train(config: TrainESM2Config) -> Path:
         agreement=AGREEMENT,
         start_from=config.restore_from_checkpoint_path or config.init_from_hf,
     )
-    return pretrain.pretrain(config, task)
 
 
 def resolve(config: TrainESM2Config) -> TrainESM2Config:

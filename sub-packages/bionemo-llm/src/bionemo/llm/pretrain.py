@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.data import DataLoader
 
 from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError
@@ -102,42 +103,63 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
-    engine = build_engine(config, task)
     run = RunDirectory(config.result_dir / config.experiment_name)
     if process_rank() == 0:
         run.prepare(resume=config.resume_if_exists)
     with log_file(run.log_path):
-        datasets = task.build_datasets(run)
-        checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
-        resume = None if checkpoint is None else engine.read_state(checkpoint)
-        agreement = run_agreement(config, task, engine, datasets)
-        if resume is not None:
-            assert checkpoint is not None
-            check_agreement(resume, compared(agreement, resume), checkpoint)
-        module = engine.build_module(checkpoint, resume)
-        if process_rank() == 0:
-            write_text(run.config_path, to_yaml(config))
-        trainer = build_run_trainer(config, task, engine, run, module, agreement, datasets.unigram_loss)
-        log_start(config, task, datasets, module, resume)
-        rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)
-        loading = PackLoading(
-            tokens_per_batch=config.tokens_per_batch,
-            sequences_per_batch=config.micro_batch_size,
-            seed=config.seed,
-            rank=rank,
-            world_size=world_size,
-            pin_memory=config.accelerator == "gpu",
-            collate=engine.collate(module),
-        )
-        position = module.progress.position
-        train_loader = build_pack_loader(
-            datasets.train, loading, position=position, num_workers=config.num_dataset_workers
-        )
-        valid_loaders = [
-            build_pack_loader(data, loading, epochs=1) for data in (datasets.valid, datasets.valid_masked)
-        ]
-        trainer.fit(module, train_loader, valid_loaders)
+        prepared = prepare_run(config, task, run)
+        prepared.trainer.fit(prepared.module, prepared.train_loader, prepared.valid_loaders)
     return run.path
+
+
+class PreparedRun(NamedTuple):
+    """A run that is ready to be fitted."""
+
+    module: BionemoLightningModule
+    trainer: pl.Trainer
+    train_loader: DataLoader[Any]
+    valid_loaders: list[DataLoader[Any]]
+
+
+def prepare_run(config: PretrainConfig, task: PretrainTask, run: RunDirectory) -> PreparedRun:
+    """Open the data, build model, engine and trainer, and find where to go on.
+
+    Args:
+        config: Resolved settings of the command.
+        task: What the model family brings.
+        run: A prepared run directory.
+
+    Raises:
+        BionemoError: Bad input; the message says which.
+    """
+    engine = build_engine(config, task)
+    datasets = task.build_datasets(run)
+    checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
+    resume = None if checkpoint is None else engine.read_state(checkpoint)
+    agreement = run_agreement(config, task, engine, datasets)
+    if resume is not None:
+        assert checkpoint is not None
+        check_agreement(resume, compared(agreement, resume), checkpoint)
+    module = engine.build_module(checkpoint, resume)
+    if process_rank() == 0:
+        write_text(run.config_path, to_yaml(config))
+    trainer = build_run_trainer(config, task, engine, run, module, agreement, datasets.unigram_loss)
+    log_start(config, task, datasets, module, resume)
+    rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)
+    loading = PackLoading(
+        tokens_per_batch=config.tokens_per_batch,
+        sequences_per_batch=config.micro_batch_size,
+        seed=config.seed,
+        rank=rank,
+        world_size=world_size,
+        pin_memory=config.accelerator == "gpu",
+        collate=engine.collate(module),
+    )
+    train_loader = build_pack_loader(
+        datasets.train, loading, position=module.progress.position, num_workers=config.num_dataset_workers
+    )
+    valid_loaders = [build_pack_loader(data, loading, epochs=1) for data in (datasets.valid, datasets.valid_masked)]
+    return PreparedRun(module, trainer, train_loader, valid_loaders)
 
 
 def required(value: T | None) -> T:

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callbacks that write down what happens in a run, for comparing an interrupted run with a continuous one.
 
-They listen to Lightning's hooks and keep what they saw in ``data``. A module that counts its own progress in
-``module.progress`` (``step``, ``consumed_samples``), as ours does, is believed; else Lightning's counters count.
+They listen to Lightning's hooks and keep what they saw in ``data``. NeMo's Megatron strategy draws its batches itself,
+so there inputs are seen by its hook of each micro-batch; everything else is at the same places. A module that counts
+its own progress in ``module.progress`` (``step``, ``consumed_samples``), as ours does, is believed; else Lightning's
+counters count.
 """
 
 import os
@@ -106,7 +108,25 @@ class OptimizerStateCallback(_PerStepCallback):
 
     def read(self, trainer: Any, pl_module: Any) -> list[Any]:
         """See the class."""
-        return [recursive_detach(optimizer.state_dict()["state"]) for optimizer in trainer.optimizers]
+        return [
+            recursive_detach(inner.state_dict()["state"])
+            for optimizer in trainer.optimizers
+            for inner in torch_optimizers(optimizer)
+        ]
+
+
+def torch_optimizers(optimizer: Any) -> list[Any]:
+    """Give the torch optimizers inside NeMo's wrapper of Megatron's, or a torch optimizer itself."""
+    inner = getattr(optimizer, "mcore_optimizer", None)
+    if inner is None:
+        return [optimizer]
+    parts = getattr(inner, "chained_optimizers", [inner])
+    return [part.optimizer for part in parts if part.optimizer is not None]
+
+
+def draws_batches_itself(trainer: Any) -> bool:
+    """Whether the strategy takes batches from the loader inside a step, as NeMo's does."""
+    return hasattr(trainer.strategy, "megatron_parallel")
 
 
 class _OutputCallback(BaseInterruptedVsContinuousCallback):
@@ -156,11 +176,17 @@ class ValidOutputCallback(_OutputCallback):
 
 
 class TrainInputCallback(BaseInterruptedVsContinuousCallback):
-    """Each training batch."""
+    """Each training batch; under Megatron each micro-batch."""
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Record the batch."""
-        self.data.append(recursive_detach(batch))
+        if not draws_batches_itself(trainer):
+            self.data.append(recursive_detach(batch))
+
+    def on_megatron_microbatch_start(self, step: Any, batch: Any, forward_callback: Any) -> None:
+        """Record the micro-batch."""
+        if step.trainer.training:
+            self.data.append(recursive_detach(batch))
 
 
 class ValidInputCallback(BaseInterruptedVsContinuousCallback):
@@ -170,7 +196,12 @@ class ValidInputCallback(BaseInterruptedVsContinuousCallback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Record the batch."""
-        if not trainer.sanity_checking:
+        if not (trainer.sanity_checking or draws_batches_itself(trainer)):
+            self.data.append(recursive_detach(batch))
+
+    def on_megatron_microbatch_start(self, step: Any, batch: Any, forward_callback: Any) -> None:
+        """Record the micro-batch."""
+        if step.trainer.validating:
             self.data.append(recursive_detach(batch))
 
 

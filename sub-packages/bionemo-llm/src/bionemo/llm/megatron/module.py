@@ -154,7 +154,7 @@ class MegatronLightningModule(BionemoLightningModule):
 
     def forward_step(self, batch: Batch) -> Tensor:
         """Run a stage that is not the last: gives what it sends on."""
-        states: Tensor = self._forward_step(self.model, batch)
+        states: Tensor = self(batch)
         return states
 
     def forward(self, batch: Batch) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.pytorch.loops import evaluation_loop, fit_loop, prediction_loop
 from megatron.core.distributed import DistributedDataParallelConfig
 
@@ -115,9 +116,10 @@ def _strategy_class() -> type:
 
         def setup_distributed(self) -> None:
             """Meet the other ranks, by name, before the process group is made."""
-            self.set_world_ranks()
-            assert self.cluster_environment is not None
-            self.store = meet(self.cluster_environment, settings=self._settings, timeout=self._timeout)
+            if not dist.is_initialized():
+                self.set_world_ranks()
+                assert self.cluster_environment is not None
+                self.store = meet(self.cluster_environment, settings=self._settings, timeout=self._timeout)
             super().setup_distributed()
 
         def setup(self, trainer: pl.Trainer) -> None:
