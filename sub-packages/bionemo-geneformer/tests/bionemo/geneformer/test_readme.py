@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The README's commands exist and its Python example does what its comments say."""
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+from bionemo.geneformer.api import build_geneformer, geneformer_config, save_geneformer
+from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+from bionemo.geneformer.tokenizer.variants import V2
+from bionemo.testing.cells import make_cells
+
+
+PACKAGE = Path(__file__).parents[3]
+README = (PACKAGE / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_example_prints_what_it_says(tmp_path, monkeypatch, capsys) -> None:
+    cells = make_cells(4, num_genes=12, counts_per_cell=300)
+    medians = dict.fromkeys(cells.gene_ids, 1.0)
+    tokenizer = GeneTokenizer.from_medians_and_genes_dicts(medians, {"TP53": cells.gene_ids[3]}, variant=V2)
+    sizes = {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 32, "seq_length": 32}
+    module = build_geneformer(geneformer_config("V2", vocab_size=tokenizer.vocab_size, **sizes))
+    module.dictionaries = Dictionaries(tokenizer, medians, {})
+    save_geneformer(module, tmp_path / "results/mine/checkpoints/last")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {"adata": cells.to_anndata()})
+    said = re.findall(r"^print\(.*\)  # (.*)$", code, flags=re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_every_command_is_registered_and_imports() -> None:
+    scripts = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(re.findall(r"^\| `(\w+_geneformer|geneformer_\w+)` \|", README, flags=re.MULTILINE)) == set(scripts)
+    for place in scripts.values():
+        module, _, name = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_every_flag_of_a_command_exists() -> None:
+    from bionemo.core.config import config_fields
+
+    lines = "".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ").splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        command, *words = line.split()
+        module = importlib.import_module(f"bionemo.geneformer.scripts.{command}")
+        (config,) = [
+            value
+            for name, value in vars(module).items()
+            if name.endswith("GeneformerConfig") and value.__module__ == module.__name__
+        ]
+        known = {spelling for field in config_fields(config) for spelling in field.flags}
+        assert {word for word in words if word.startswith("--")} <= known
