@@ -24,6 +24,7 @@ from bionemo.llm.consolidate import consolidate
 from bionemo.llm.metrics_csv import read_metrics
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.shards import ShardReader
+from bionemo.testing.assert_optimizer_grads_match import assert_optimizer_states_match
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import RanksFailedError, run_on_ranks, warm_pool
@@ -358,3 +359,12 @@ def test_a_run_in_shards_is_not_gone_on_with_by_the_other_engine(
     shutil.copytree(lightning_run, tmp_path / "other/esm2", symlinks=True)
     with pytest.raises(CheckpointError, match="written by the lightning engine"):
         train(tiny(fasta, tmp_path / "other", engine="megatron", accumulate_grad_batches=2, resume_if_exists=True))
+
+
+def test_layouts_have_the_same_gradients(fasta: Path, tmp_path: Path) -> None:
+    """First moments after one step, of every parameter, to float32's rounding."""
+    checkpoints = []
+    for name in ("tensor", "context and pipeline", "data"):
+        config, num_ranks = layout_config(name, fasta, tmp_path / name, num_steps=1, limit_val_batches=0)
+        checkpoints.append(train_on_ranks(replace(config, val_check_interval=1), num_ranks) / "checkpoints/last")
+    assert_optimizer_states_match(checkpoints, dtype="float32")
