@@ -11,7 +11,7 @@ from bionemo.core.errors import DataError
 from bionemo.core.files import atomic_directory
 from bionemo.scdl.io.archive_writer import RawArrayWriter, keep_other_files, write_about, write_checksums
 from bionemo.scdl.io.casting import CastReport, cast_values
-from bionemo.scdl.io.layout import NEIGHBOR_ARRAYS
+from bionemo.scdl.io.layout import NEIGHBOR_ARRAYS, read_items
 from bionemo.scdl.util.scdl_constants import FileNames
 
 
@@ -84,8 +84,9 @@ def _rebuild(dataset: "SingleCellMemMapDataset", casts: dict[str, str], *, allow
 def _write_cast(dataset: "SingleCellMemMapDataset", path: Path, dtype: str, *, allow_loss: bool) -> int:
     array, report = RawArrayWriter(path, dtype), CastReport()
     try:
+        source, source_dtype = Path(dataset.data_path) / path.name, dataset.dtypes[path.name]
         for start in range(0, dataset.data.size, _CHUNK):
-            values = dataset.data[start : start + _CHUNK]
+            values = read_items(source, source_dtype, start, min(start + _CHUNK, dataset.data.size))
             stored, changes = cast_values(values, dtype, dataset.data_dtype_tolerance)
             report.add(changes)
             array.append(stored)

@@ -68,6 +68,15 @@ def map_array(path: Path, dtype: str, *, writable: bool = False) -> np.ndarray:
     return np.memmap(path, dtype=item, mode="r+" if writable else "r").view(np.ndarray)
 
 
+def read_items(path: Path, dtype: str, start: int, stop: int) -> np.ndarray:
+    """Read a part of a raw file into memory of its own.
+
+    What passes through a map stays counted as the process's memory until the system needs it; this does not.
+    """
+    item = np.dtype(dtype).newbyteorder("<")
+    return np.fromfile(path, item, stop - start, offset=start * item.itemsize)
+
+
 def read_layout(
     folder: Path, *, num_indexed_rows: int | None, max_width: int | None = None, data_dtype: str | None = None
 ) -> ArchiveLayout:

@@ -18,7 +18,7 @@ from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableF
 from bionemo.scdl.io.archive_writer import ArchiveWriter, archive_files, keep_other_files
 from bionemo.scdl.io.editing import unsigned_dtype
 from bionemo.scdl.io.gene_tables import GENE_CHOICES, merge_genes
-from bionemo.scdl.io.layout import NEIGHBOR_ARRAYS, map_array
+from bionemo.scdl.io.layout import NEIGHBOR_ARRAYS, map_array, read_items
 from bionemo.scdl.io.row_chunks import row_chunks
 from bionemo.scdl.util.memmap_utils import determine_dtype, smallest_uint_dtype
 from bionemo.scdl.util.scdl_constants import FileNames
@@ -157,6 +157,7 @@ def _concat_obs(obs_index: ObservedFeatureIndex, sources: "Sequence[SingleCellMe
 
 def _copy(part: _Rows, writer: ArchiveWriter, max_elements: int) -> Iterator[int]:
     dataset, column_map = part.dataset, part.column_map
+    folder, dtypes = Path(dataset.data_path), dataset.dtypes
     for rows in row_chunks(dataset.row_index, max_elements, part.first, part.last):
         pointers = dataset.row_index[rows.start : rows.stop + 1].astype(np.int64)
         lengths = np.diff(pointers)
@@ -164,7 +165,10 @@ def _copy(part: _Rows, writer: ArchiveWriter, max_elements: int) -> Iterator[int
         # A row longer than the limit is copied in several steps where its columns stay; remapping takes it whole.
         step = max_elements if column_map is None else max(1, stop - start)
         for at in range(start, stop, step):
-            values, columns = dataset.data[at : min(stop, at + step)], dataset.col_index[at : min(stop, at + step)]
+            values, columns = (
+                read_items(folder / name.value, dtypes[name.value], at, min(stop, at + step))
+                for name in (FileNames.DATA, FileNames.COLPTR)
+            )
             if column_map is not None:
                 columns = _remapped(columns, column_map, dataset)
                 kept = columns >= 0

@@ -1,5 +1,8 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,3 +158,29 @@ def test_neighbors_are_appended_with_shifted_numbers(make_archive, counts):
     assert first.get_neighbor_weights_for_cell(10).tolist() == [1, 2]
     assert first.header.get_array("NEIGHBOR_INDICES").length == 6
     assert first.verify() == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak memory from /proc")
+@pytest.mark.parametrize(
+    "change", ["dataset.concat(dataset, extend_copy_size=2**18)", "dataset.cast_data_to_dtype('float64')"]
+)
+def test_the_memory_of_a_change_does_not_grow_with_the_archive(tmp_path, change):
+    dataset = SingleCellMemMapDataset(tmp_path / "a", num_rows=1000, num_elements=12_000_000)
+    dataset.row_index[:] = np.arange(1001) * 12_000
+    dataset.data[:] = 1
+    dataset.var_features().append_features(1000, {"gene": np.arange(5)})
+    dataset.save()
+    code = (
+        "import re, sys, scipy.sparse, pyarrow.parquet, bionemo.scdl.io.editing, bionemo.scdl.io.merge\n"
+        "from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset\n"
+        "peak_kb = lambda: int(re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])\n"
+        "dataset = SingleCellMemMapDataset(sys.argv[1])\n"
+        "bionemo.scdl.io.editing._CHUNK = 2**18\n"
+        "before = peak_kb()\n"
+        f"{change}\n"
+        "print(peak_kb() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a")], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 70_000  # the arrays take 96,000 kB
