@@ -1,11 +1,15 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
+"""Pretrain Geneformer on a GPU node or a laptop: the `train_geneformer` command, called by path.
 
-"""Train Geneformer on a GPU node: not possible in this version, and running it says so."""
+    python scripts/singlecell/geneformer/train.py --data-dir archives --token-dictionary tokens.json \
+        --gene-medians medians.json --max-steps 1000
 
-import sys
+`--help` lists the flags.
+"""
+
+from bionemo.geneformer.scripts.train_geneformer import entrypoint
 
 
 if __name__ == "__main__":
-    print("train.py: error: this version of bionemo-geneformer cannot train yet.", file=sys.stderr)
-    sys.exit(2)
+    entrypoint()
