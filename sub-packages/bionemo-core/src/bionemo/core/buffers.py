@@ -14,37 +14,38 @@ from typing import Any
 import numpy as np
 
 
-_MAX_KEPT = 32  # looked through for each batch
+_SMALLEST_CLASS = 16  # 2**16 bytes; smaller arrays cost the system no page faults worth saving
+_MAX_PER_CLASS = 16  # looked through for each array
 
 
 class BufferPool:
     """Hands out arrays over kept memory; an array is recycled when no array or tensor over it is left."""
 
     def __init__(self, max_bytes: int = 64 * 2**20) -> None:
-        """Keep at most so many bytes; what is larger comes from the system as usual."""
+        """Keep about so many bytes at most; what is larger than an eighth comes from the system as usual."""
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._kept: list[np.ndarray] = []
-        self._kept_bytes = 0
+        self._kept: dict[int, list[np.ndarray]] = {}  # by the power of two that is their size in bytes
 
     def empty(self, length: int, dtype: Any) -> np.ndarray:
         """An uninitialised one-dimensional array that shares memory with no array alive."""
         dtype = np.dtype(dtype)
         size_bytes = length * dtype.itemsize
-        if not _COUNTS_ARE_EXACT or not 2**16 <= size_bytes <= self.max_bytes // 8:
+        size_class = (size_bytes - 1).bit_length()
+        if not _COUNTS_ARE_EXACT or size_class < _SMALLEST_CLASS or 2**size_class > self.max_bytes // 8:
             return np.empty(length, dtype)
         with self._lock:
-            for position in range(len(self._kept)):
+            kept = self._kept.setdefault(size_class, [])
+            for position in range(len(kept)):
                 # Two references: the list's, and the argument of getrefcount. Every array or tensor over the memory
                 # holds one more.
-                if self._kept[position].nbytes >= size_bytes and sys.getrefcount(self._kept[position]) == 2:
-                    return self._kept[position][:size_bytes].view(dtype)
-            room = np.empty(size_bytes + size_bytes // 4, np.uint8)  # later batches may be a little larger
-            self._kept.append(room)
-            self._kept_bytes += room.nbytes
-            # The oldest go: they are too small, or somebody keeps them for long and will free them himself.
-            while self._kept_bytes > self.max_bytes or len(self._kept) > _MAX_KEPT:
-                self._kept_bytes -= self._kept.pop(0).nbytes
+                if sys.getrefcount(kept[position]) == 2:
+                    return kept[position][:size_bytes].view(dtype)
+            room = np.empty(2**size_class, np.uint8)
+            kept.append(room)
+            # The oldest goes: somebody keeps it for long and will free it himself.
+            if len(kept) > min(_MAX_PER_CLASS, self.max_bytes // 8 // 2**size_class):
+                del kept[0]
             return room[:size_bytes].view(dtype)
 
     def renew_lock(self) -> None:

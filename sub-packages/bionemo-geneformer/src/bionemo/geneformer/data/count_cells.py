@@ -92,6 +92,7 @@ class CountCells:
         self.encoder = RankEncoder(tokenizer, medians, self.tables, max_length=max_length)
         self.allow_fractions = allow_fractions
         self.min_coverage = min_coverage
+        self._is_checked = False
         self._check_sample()
 
     @property
@@ -106,6 +107,7 @@ class CountCells:
         for start in range(0, len(self), _CELLS_PER_READ):
             rows = np.arange(start, min(start + _CELLS_PER_READ, len(self)))
             lengths[rows] = self.encoder.count_tokens(self.read_counts(rows))
+        self._is_checked = True  # every value was looked at
         return lengths
 
     def __len__(self) -> int:
@@ -124,13 +126,14 @@ class CountCells:
         return self.encoder.encode(self.read_counts(rows), dtype)
 
     def read_counts(self, rows: NDArray[np.int64]) -> Counts:
-        """Counts of some cells, checked.
+        """Counts of some cells, checked unless all were checked before.
 
         Raises:
             DataError: A value is no count.
         """
         counts = self.source.read(rows)
-        check_counts(counts, rows, self.source.name, allow_fractions=self.allow_fractions)
+        if not self._is_checked:
+            check_counts(counts, rows, self.source.name, allow_fractions=self.allow_fractions)
         return counts
 
     def coverage(self, counts: Counts) -> Coverage:
