@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from bionemo.core.command import run_command
 from bionemo.core.errors import BionemoError, CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
+from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
 from bionemo.esm2.train import train
 from bionemo.llm.checkpoint import read_json, read_tensors
 from bionemo.llm.consolidate import consolidate
@@ -357,7 +358,7 @@ def test_a_run_in_shards_is_not_gone_on_with_by_the_other_engine(
     with pytest.raises(CheckpointError, match=r"written by the megatron engine.*consolidate_checkpoint"):
         train(tiny(fasta, tmp_path, accumulate_grad_batches=2, resume_if_exists=True))
     shutil.copytree(lightning_run, tmp_path / "other/esm2", symlinks=True)
-    with pytest.raises(CheckpointError, match="written by the lightning engine"):
+    with megatron_on_cpu(), pytest.raises(CheckpointError, match="written by the lightning engine"):
         train(tiny(fasta, tmp_path / "other", engine="megatron", accumulate_grad_batches=2, resume_if_exists=True))
 
 
@@ -368,3 +369,13 @@ def test_layouts_have_the_same_gradients(fasta: Path, tmp_path: Path) -> None:
         config, num_ranks = layout_config(name, fasta, tmp_path / name, num_steps=1, limit_val_batches=0)
         checkpoints.append(train_on_ranks(replace(config, val_check_interval=1), num_ranks) / "checkpoints/last")
     assert_optimizer_states_match(checkpoints, dtype="float32")
+
+
+def test_without_a_gpu_the_engine_says_so(fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--num-layers=2", "--hidden-size=32", "--num-attention-heads=4", "--ffn-hidden-size=64"]
+    flags = [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", "--engine=megatron", "--accelerator=cpu", *sizes]
+    assert run_command(main, flags, prog="train_esm2") == 2
+    error = capfd.readouterr().err.strip().splitlines()
+    assert (
+        error[-1] == "train_esm2: error: --engine megatron: needs GPUs. On CPUs ranks train with --engine lightning."
+    )

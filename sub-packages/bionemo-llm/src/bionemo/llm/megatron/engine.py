@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The megatron engine of a run: its model's parts, trainer settings, share of the data and checkpoints."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.llm.callbacks import CheckpointWriter
@@ -26,6 +28,7 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.pretrain import PretrainTask
 from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.shards import SHARDS_DIR, ShardReader
+from bionemo.llm.static_forward import StaticShapes
 from bionemo.llm.trainer import resolve_precision
 from bionemo.llm.training_state import TrainingState, read_training_state
 
@@ -48,6 +51,11 @@ class MegatronEngine:
 
     def __init__(self, config: PretrainConfig, task: PretrainTask) -> None:
         require_nemo()
+        if config.tensor_model_parallel_size > 1:
+            # Megatron overlaps its collectives with products by the order in which kernels are started.
+            os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+        if task.objective is not None:
+            raise ConfigError(f"{task.name}: learns more than masked tokens, which the lightning engine alone does.")
         self.config, self.task, self.parallel = config, task, config.parallel
         self.precision = resolve_precision(config.precision, config.accelerator)
         if self.precision not in ("32-true", "bf16-mixed"):
@@ -56,6 +64,8 @@ class MegatronEngine:
             raise ConfigError("--cuda-graphs: not with the megatron engine.")
         self.parallel.data_parallel_size(config.num_gpus * config.num_nodes)
         self.check_model(task.model_config)
+        if config.accelerator == "cpu" and not names_cuda():
+            raise ConfigError("--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning.")
         self.checkpoints = ShardedCheckpoints(task.layout, async_save=config.ckpt_async_save)
 
     def check_model(self, shape: BioBertConfig) -> None:
@@ -112,13 +122,18 @@ class MegatronEngine:
             optimizer=self.task.optimizer,
             resume=resume,
             load=load,
+            static_max_seqlen=self.config.sample_limit.max_tokens if self.has_static_shapes(shape) else None,
             prepare=self.prepare_model,
         )
+
+    def has_static_shapes(self, shape: BioBertConfig) -> bool:
+        """Whether layers are compiled, for which shapes stay the same."""
+        return bool(self.config.compile) and shape.attention_dropout == 0
 
     def prepare_model(self, model: MegatronBioBertModel) -> None:
         """Choose the attention kernel and compile the layers, as the flags say."""
         model.attention_kernel = self.config.attention
-        if self.config.compile and model.bert_config.attention_dropout == 0:
+        if self.has_static_shapes(model.bert_config):
             for layer in model.encoder.layers:
                 layer.compile()
 
@@ -152,8 +167,20 @@ class MegatronEngine:
         return self.parallel.data_parallel_rank(rank, world_size), self.parallel.data_parallel_size(world_size)
 
     def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
-        """Packs as the data set made them: the module cuts them."""
+        """Static shapes for compiled layers; else packs as the data set made them, the module cuts them."""
+        assert isinstance(module, MegatronLightningModule)
+        if self.has_static_shapes(module.bert_config):
+            return StaticShapes(self.config.sample_limit.max_tokens)
         return as_is
+
+
+def names_cuda() -> bool:
+    """Whether ``"cuda"`` names a device here: a GPU, or what stands in for one in tests."""
+    try:
+        torch.empty(0, device="cuda")
+    except (RuntimeError, AssertionError):
+        return False
+    return True
 
 
 class ShardedCheckpointWriter(CheckpointWriter):

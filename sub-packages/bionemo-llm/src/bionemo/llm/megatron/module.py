@@ -59,6 +59,8 @@ class MegatronLightningModule(BionemoLightningModule):
         optimizer: AdamW and its schedule.
         resume: State of a run to go on with.
         load: Loads weights and optimizer of a sharded checkpoint into the finished engine.
+        static_max_seqlen: Length that no sequence exceeds, where batches come with static shapes: the tail of a pack
+            is computed like sequences, and no number changes from batch to batch.
         prepare: Applied once to the model after it was built, for example to compile its layers.
     """
 
@@ -74,6 +76,7 @@ class MegatronLightningModule(BionemoLightningModule):
         optimizer: OptimizerConfig | None = None,
         resume: TrainingState | None = None,
         load: Callable[["MegatronLightningModule"], None] | None = None,
+        static_max_seqlen: int | None = None,
         prepare: Callable[[MegatronBioBertModel], None] | None = None,
     ) -> None:
         loss: LossFunction = packed_loss if parallel.tensor_model_parallel_size == 1 else vocab_parallel_loss
@@ -85,6 +88,7 @@ class MegatronLightningModule(BionemoLightningModule):
         self.pack_size, self.micro_batches_per_step = pack_size, micro_batches_per_step
         self.optim = optimizer_slot(to_megatron_optimizer(self.optimizer_config, parallel))
         self._weights, self._load, self._prepare = weights, load, prepare
+        self._static_max_seqlen = static_max_seqlen
 
     # The model.
 
@@ -142,11 +146,13 @@ class MegatronLightningModule(BionemoLightningModule):
     def data_step(self, dataloader_iter: Iterator[Any]) -> dict[str, Any]:
         """Take the next pack, on every stage, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
-        batch = {**batch, "dataloader_idx": dataloader_idx}
-        if batch["num_tokens"] == 0:
-            batch |= one_token_pack(batch)
         if self.trainer.training:
             self._count(batch)
+        batch = {**batch, "dataloader_idx": dataloader_idx}
+        if self._static_max_seqlen is not None:
+            batch |= {"num_tokens": len(batch["input_ids"]), "max_seqlen": self._static_max_seqlen}
+        elif batch["num_tokens"] == 0:
+            batch |= one_token_pack(batch)
         if self.model.post_process:
             batch |= find_label_rows(batch, self.model)
         moved: dict[str, Any] = self.transfer_batch_to_device(batch, self.trainer.strategy.root_device, dataloader_idx)
