@@ -23,6 +23,7 @@ from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json, write_text
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_text_dictionary
+from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
 from bionemo.geneformer.data.labels import (
     ClassLabels,
     LabelledCellDataset,
@@ -39,8 +40,6 @@ from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, freeze_layers
 from bionemo.geneformer.model.model import GeneformerMaskedLM
-from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
-from bionemo.geneformer.perturbation.selection import LabelledCells
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig
 from bionemo.llm.data.splits import split_train_valid

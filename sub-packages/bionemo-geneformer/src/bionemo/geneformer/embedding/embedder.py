@@ -18,8 +18,8 @@ from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import GeneformerMaskedLM
 from bionemo.geneformer.data.cell_tokens import CellTokens
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
+from bionemo.geneformer.embedding.encoder import AUTOCAST
 from bionemo.geneformer.embedding.pooling import EmbeddingKind, GeneMeans, pool_cells
-from bionemo.geneformer.perturbation.encoder import AUTOCAST
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
@@ -136,10 +136,9 @@ class CellEmbedder:
             if gene_means is not None:
                 gene_means.add(states.hidden_TH, states.batch)
             ragged.update(zip(places.tolist(), self._split(states), strict=True))
+        targets: tuple[list[Any], ...] = (outputs.input_ids, outputs.hidden_states, outputs.token_logits)
         for place in range(len(indices)):
-            for target, part in zip(
-                (outputs.input_ids, outputs.hidden_states, outputs.token_logits), ragged[place], strict=True
-            ):
+            for target, part in zip(targets, ragged[place], strict=True):
                 if part is not None:
                     target.append(part)
         return outputs

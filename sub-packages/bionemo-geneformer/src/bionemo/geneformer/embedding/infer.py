@@ -19,6 +19,7 @@ from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.cell_tokens import ArrowCells
 from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.portions import (
@@ -33,8 +34,6 @@ from bionemo.geneformer.embedding.portions import (
     write_portions,
 )
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
-from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
-from bionemo.geneformer.perturbation.selection import LabelledCells
 from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig
 from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
 from bionemo.llm.data_parallel_ranks import start_ranks

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hidden states of a pack to one vector for each cell, and to means over cells for each gene.
 
-Letters: T tokens of a pack, B cells, H hidden, V vocabulary.
+Letters: T tokens of a pack, B cells, H hidden, V vocabulary; R rows of E means, D values a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.perturbation.shifts import segment_means
 
 
 EmbeddingKind = Literal["cls", "cell"]
@@ -57,6 +56,20 @@ def pool_cells(
     if bool((counts == 0).any()):
         raise DataError("A cell has no gene: leave empty cells out.")
     return segment_means(hidden_TH[: batch["num_tokens"]][is_gene], counts).float()
+
+
+def segment_means(values: Tensor, counts: Tensor) -> Tensor:
+    """Means of consecutive rows in float64: a thousand float32 vectors summed as such would lose three digits.
+
+    Args:
+        values: [R, D].
+        counts: [E] int64, rows of each mean; their sum is R.
+
+    Returns:
+        [E, D] float64; of no rows it is not a number.
+    """
+    means: Tensor = torch.segment_reduce(values.double(), "mean", lengths=counts, axis=0)
+    return means
 
 
 def _genes_of_cells(is_gene: Tensor, cu_seqlens: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ of an unperturbed cell stay until its last edit is measured.
 Letters: T tokens of a pack, H hidden, C cells.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -19,21 +19,17 @@ from torch import Tensor
 
 from bionemo.core.errors import DataError
 from bionemo.geneformer.data.cell_tokens import CellTokens
+from bionemo.geneformer.embedding.encoder import Encoder
+from bionemo.geneformer.embedding.pooling import EmbeddingKind
 from bionemo.geneformer.perturbation.edits import Edit, Perturbation, cell_edits
 from bionemo.geneformer.perturbation.shifts import (
     ComparedGenes,
-    EmbeddingKind,
     HiddenCell,
     Measure,
     gene_cosines,
     shifts_of_edits,
 )
 from bionemo.llm.data.packing import build_packed_batch
-from bionemo.llm.data.types import PackedBatch
-
-
-Encoder = Callable[[PackedBatch], Tensor]
-"""A packed batch to the [T, H] hidden states of one layer."""
 
 
 class TokenLayout(NamedTuple):

@@ -10,10 +10,10 @@ from bionemo.core.errors import ConfigError
 from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.perturbation.encoder import build_encoder
+from bionemo.geneformer.data.labelled_cells import label_cells
+from bionemo.geneformer.embedding.encoder import build_encoder
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import build_job, embed_states, layout_of, prepare_job
-from bionemo.geneformer.perturbation.labelled_cells import label_cells
 from bionemo.geneformer.perturbation.portion_tables import measure_portion
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings
 from bionemo.llm.model.biobert.model import MegatronBioBertModel

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.data.labelled_cells import LabelledCells
+from bionemo.geneformer.embedding.encoder import Encoder
+from bionemo.geneformer.embedding.pooling import EmbeddingKind
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import Encoder, TokenLayout, embed_cells
+from bionemo.geneformer.perturbation.engine import TokenLayout, embed_cells
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
-    LabelledCells,
     cells_of_states,
     cells_to_perturb,
     cells_with_values,
@@ -25,7 +27,7 @@ from bionemo.geneformer.perturbation.selection import (
 )
 from bionemo.geneformer.perturbation.settings import PerturbationSettings
 from bionemo.geneformer.perturbation.shift_table import Scope
-from bionemo.geneformer.perturbation.shifts import CosineKind, EmbeddingKind, Measure, state_embedding
+from bionemo.geneformer.perturbation.shifts import CosineKind, Measure, state_embedding
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import Variant
 from bionemo.llm.data_parallel_ranks import DataParallelRanks

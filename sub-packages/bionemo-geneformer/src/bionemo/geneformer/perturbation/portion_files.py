@@ -17,7 +17,7 @@ from torch import Tensor
 from bionemo.core.files import atomic_file, write_json
 from bionemo.core.progress import progress_bar
 from bionemo.core.resumable import ResumableDirectory
-from bionemo.geneformer.perturbation.engine import Encoder
+from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.perturbation.job import PreparedJob, embed_states
 from bionemo.geneformer.perturbation.portion_tables import measure_portion
 from bionemo.geneformer.perturbation.shift_table import GENE_COSINES_NAME, SHIFTS_NAME

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.geneformer.perturbation.engine import EditShifts, Encoder, perturb_cells
+from bionemo.geneformer.embedding.encoder import Encoder
+from bionemo.geneformer.perturbation.engine import EditShifts, perturb_cells
 from bionemo.geneformer.perturbation.job import PreparedJob
 from bionemo.geneformer.perturbation.shift_table import gene_cosines_schema, shifts_schema
 from bionemo.geneformer.perturbation.shifts import Measure

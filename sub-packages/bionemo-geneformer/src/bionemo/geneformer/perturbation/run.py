@@ -19,9 +19,10 @@ from bionemo.core.optional_deps import require
 from bionemo.core.resumable import ResumableDirectory, resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.data.labelled_cells import open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.embedding.encoder import build_encoder
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
-from bionemo.geneformer.perturbation.encoder import build_encoder
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import (
     PreparedJob,
@@ -29,7 +30,6 @@ from bionemo.geneformer.perturbation.job import (
     layout_of,
     prepare_job,
 )
-from bionemo.geneformer.perturbation.labelled_cells import open_labelled_cells
 from bionemo.geneformer.perturbation.portion_files import join_portions, measure_all, remove_portions
 from bionemo.geneformer.perturbation.shift_table import SHIFTS_NAME, open_shifts
 from bionemo.geneformer.perturbation.statistics import (

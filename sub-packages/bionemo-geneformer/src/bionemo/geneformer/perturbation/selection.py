@@ -8,7 +8,6 @@ Letters: C cells of the data, S selected ones.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +16,13 @@ from bionemo.core.config_fields import closest
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.randomness import Stream, rng_for
 from bionemo.geneformer.data.cell_tokens import CellTokens
+from bionemo.geneformer.data.labelled_cells import LabelledCells
 from bionemo.geneformer.perturbation.edits import Perturbation
 
 
 logger = logging.getLogger(__name__)
 
 _CELLS_PER_READ = 4096
-
-
-class LabelledCells(NamedTuple):
-    """Tokenised cells and what is known about them.
-
-    Attributes:
-        tokens: The cells.
-        column: Name of a column to its [C] values; raises DataError for one that is not there.
-        cell_ids: [C] str.
-        name: For messages.
-    """
-
-    tokens: CellTokens
-    column: Callable[[str], NDArray[Any]]
-    cell_ids: NDArray[np.str_]
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)

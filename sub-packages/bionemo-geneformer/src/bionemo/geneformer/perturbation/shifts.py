@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.embedding.pooling import EmbeddingKind, segment_means
 
 
-EmbeddingKind = Literal["cls", "cell"]
 CosineKind = Literal["pooled", "genes"]
 COSINE = "cosine"
 
@@ -99,20 +99,6 @@ def shifts_of_edits(cell: HiddenCell, compared: ComparedGenes, measure: Measure)
 def gene_cosines(cell: HiddenCell, compared: ComparedGenes) -> Tensor:
     """Cosine of each compared gene's vector before and after, [R]."""
     return F.cosine_similarity(cell.genes[compared.sources], compared.states, dim=1)
-
-
-def segment_means(values: Tensor, counts: Tensor) -> Tensor:
-    """Means of consecutive rows in float64: a thousand float32 vectors summed as such would lose three digits.
-
-    Args:
-        values: [R, D].
-        counts: [E] int64, rows of each mean; their sum is R.
-
-    Returns:
-        [E, D] float64; of no rows it is not a number.
-    """
-    means: Tensor = torch.segment_reduce(values.double(), "mean", lengths=counts, axis=0)
-    return means
 
 
 def cosine_matrix(left: Tensor, right: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 from bionemo.core.errors import DataError
 from bionemo.geneformer.api import GeneformerMaskedLM, build_geneformer, geneformer_config, save_geneformer
 from bionemo.geneformer.data.cell_tokens import TokenLists
+from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import Encoder, TokenLayout, embed_cells, perturb_cells
+from bionemo.geneformer.perturbation.engine import TokenLayout, embed_cells, perturb_cells
 from bionemo.geneformer.perturbation.shifts import Measure
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at
 

@@ -8,10 +8,10 @@ import pytest
 
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.geneformer.data.cell_tokens import TokenLists
+from bionemo.geneformer.data.labelled_cells import LabelledCells
 from bionemo.geneformer.perturbation.edits import Perturbation
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
-    LabelledCells,
     cells_of_states,
     cells_to_perturb,
     cells_with_values,

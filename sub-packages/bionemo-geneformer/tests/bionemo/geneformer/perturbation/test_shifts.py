@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.embedding.pooling import segment_means
 from bionemo.geneformer.perturbation.shifts import (
     ComparedGenes,
     HiddenCell,
     Measure,
-    segment_means,
     shifts_of_edits,
     state_embedding,
 )

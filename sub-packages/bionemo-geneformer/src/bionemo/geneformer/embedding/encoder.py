@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Geneformer as a function from packed batches to the hidden states of one layer."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.perturbation.engine import Encoder
 from bionemo.llm.data.types import PackedBatch
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
+
+Encoder = Callable[[PackedBatch], Tensor]
+"""A packed batch to the [T, H] hidden states of one layer."""
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 

@@ -1,8 +1,13 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cells of any source with the columns that say what they are."""
+"""Cells of any source with the columns that say what they are.
 
+Letters: C cells of the data.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +17,25 @@ from bionemo.geneformer.data.cell_tokens import ArrowCells, CellTokens
 from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading, open_cells
-from bionemo.geneformer.perturbation.selection import LabelledCells
 
 
 ID_COLUMN = "cell_id"
+
+
+class LabelledCells(NamedTuple):
+    """Tokenised cells and what is known about them.
+
+    Attributes:
+        tokens: The cells.
+        column: Name of a column to its [C] values; raises DataError for one that is not there.
+        cell_ids: [C] str.
+        name: For messages.
+    """
+
+    tokens: CellTokens
+    column: Callable[[str], NDArray[Any]]
+    cell_ids: NDArray[np.str_]
+    name: str
 
 
 def open_labelled_cells(
