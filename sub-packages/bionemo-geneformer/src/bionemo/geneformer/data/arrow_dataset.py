@@ -78,7 +78,7 @@ def write_index(folder: Path, schema: "pa.Schema", names: list[str]) -> None:
     """Write what makes the data files of a folder a dataset."""
     info = {"citation": "", "description": "", "features": features(schema), "homepage": "", "license": ""}
     write_json(folder / INFO_NAME, info)
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": hashlib.sha256("".join(names).encode()).hexdigest()[:16],
         "_format_columns": None,

@@ -25,7 +25,9 @@ class _Dtype:
             raise pickle.UnpicklingError(f"dtype {spec!r} is no number")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.dtype = self.dtype.newbyteorder(str(state[1]))
+        if state[1] not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError(f"byte order {state[1]!r}")
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 def _scalar(dtype: _Dtype, data: bytes | str) -> int | float | bool:
