@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 from bionemo.core.errors import ParallelismError
-from bionemo.llm.trainer import check_ranks, quiet_lightning
+from bionemo.llm.notices import silence_third_parties
+from bionemo.llm.trainer import check_ranks
 
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ def start_ranks(accelerator: str, devices: int, num_nodes: int) -> DataParallelR
         return DataParallelRanks(0, 1, torch.device("cuda", 0) if accelerator == "gpu" else torch.device("cpu"))
     from lightning.fabric import Fabric
 
-    quiet_lightning()
+    silence_third_parties()
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy="ddp")
     fabric.launch()
     return DataParallelRanks(fabric.global_rank, fabric.world_size, fabric.device, fabric)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds Lightning's trainer from plain settings: devices, precision, steps."""
 
-import logging
-import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,6 +9,7 @@ import torch
 
 from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.core.ranks import started_ranks
+from bionemo.llm.notices import silence_third_parties
 
 
 PRECISIONS = {
@@ -111,7 +110,7 @@ def build_trainer(
         ParallelismError: See ``check_ranks``.
     """
     check_ranks(devices, num_nodes)
-    quiet_lightning()
+    silence_third_parties()
     ranks = devices * num_nodes
     return pl.Trainer(
         accelerator=accelerator,
@@ -145,19 +144,3 @@ def continue_from(trainer: pl.Trainer, step: int, accumulate_grad_batches: int) 
     optimizer_steps = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
     optimizer_steps.ready = optimizer_steps.completed = step
     epoch_loop._batches_that_stepped = step
-
-
-def quiet_lightning() -> None:
-    """Silence notices that tell a user of our commands nothing."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*Transformer Engine and Apex are not installed.*",
-        ".*LeafSpec.*is deprecated.*",
-        ".*IterableDataset.*has .__len__. defined.*",
-        ".*is smaller than the logging interval.*",
-        ".*Checkpoint directory.*",
-        ".*overridden `transfer_batch_to_device`.*",
-    ):
-        warnings.filterwarnings("ignore", message=pattern)

@@ -16,6 +16,7 @@ TIER_0 = (  # standard library, numpy, pydantic: commands may import these befor
     "bionemo.llm.metrics_csv",
     "bionemo.llm.model",
     "bionemo.llm.model.biobert",
+    "bionemo.llm.notices",
     "bionemo.llm.parallel_config",
     "bionemo.llm.pretrain_config",
     "bionemo.llm.run_directory",

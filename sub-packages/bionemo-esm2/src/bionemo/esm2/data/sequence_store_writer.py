@@ -113,13 +113,26 @@ def open_or_build_store(
     """
     if is_store(path):
         return SequenceStore.open(path)
-    if is_store(store_dir) and Path(path).exists():
+
+    def existing() -> SequenceStore | None:
+        if not (is_store(store_dir) and Path(path).exists()):
+            return None
         store = SequenceStore.open(store_dir)
-        if store.header["source"] == fingerprint(path, clusters_path, on_illegal):
-            logger.info("%s: reusing the sequence store of %s", store_dir, path)
-            return store
+        return store if store.header["source"] == fingerprint(path, clusters_path, on_illegal) else None
+
+    store = existing()
+    if store is not None:
+        logger.info("%s: reusing the sequence store of %s", store_dir, path)
+        return store
+    if is_store(store_dir):
         logger.info("%s: %s has changed, building the sequence store again", store_dir, path)
-    return build_store(path, store_dir, clusters_path=clusters_path, on_illegal=on_illegal, overwrite=True)
+    try:
+        return build_store(path, store_dir, clusters_path=clusters_path, on_illegal=on_illegal, overwrite=True)
+    except DataFileError:
+        store = existing()  # ranks that start together build the same store: another one was faster
+        if store is None:
+            raise
+        return store
 
 
 def fingerprint(

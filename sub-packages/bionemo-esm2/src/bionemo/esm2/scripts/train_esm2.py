@@ -12,6 +12,7 @@ from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.model.sizes import ESM2_SIZES
+from bionemo.llm.notices import silence_third_parties
 from bionemo.llm.pretrain_config import (
     BATCHES,
     DATA,
@@ -133,6 +134,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse, then train; prints the run's folder."""
     config = parse(TrainESM2Config, argv, prog="train_esm2")
     check_flags(config)
+    silence_third_parties()
     from bionemo.esm2.train import train
 
     print_result(train(config))

@@ -256,3 +256,19 @@ def test_the_header_says_what_was_read(store, fasta_path):
     assert header["source"]["fasta"]["size_bytes"] == fasta_path.stat().st_size
     assert header["summary"]["num_sequences"] == 200
     assert header["files"]["tokens.bin"]["count"] == len(store.tokens)
+
+
+def build_with_others(fasta_path, store_dir):
+    import torch.distributed as dist
+
+    dist.barrier()
+    return len(open_or_build_store(fasta_path, store_dir))
+
+
+def test_ranks_that_start_together_share_the_store(tmp_path):
+    from bionemo.testing.multiprocess import run_on_ranks
+
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">s{i}\nMKTAY\n" for i in range(50)))
+    for attempt in range(5):
+        assert run_on_ranks(4, build_with_others, path, tmp_path / f"store{attempt}") == [50] * 4

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from bionemo.core.errors import MissingDependencyError
 from bionemo.core.optional_deps import require
+from bionemo.llm.notices import silence_third_parties
 
 
 EXTRA = "bionemo-llm[nemo]"
@@ -28,7 +29,7 @@ def require_nemo() -> None:
             f"megatron-core {core.__version__} is installed, the megatron engine needs 0.15. "
             f'Install it with: pip install "{EXTRA}"'
         )
-    logging.getLogger("nemo_logger").setLevel(logging.ERROR)
+    silence_third_parties()
 
 
 @contextlib.contextmanager

@@ -112,7 +112,6 @@ def _strategy_class() -> type:
             super().__init__(**options)
             self._settings, self._timeout = settings, timeout
             self._fetchers: list[Callable[..., Any]] = []
-            self.log_train_loss = False  # metrics are ours: no rank waits for another to print
 
         def setup_distributed(self) -> None:
             """Meet the other ranks, by name, before the process group is made."""
@@ -133,28 +132,31 @@ def _strategy_class() -> type:
             for loop, fetcher in zip(LOOPS, self._fetchers, strict=False):
                 loop._select_data_fetcher = fetcher
 
+        def training_step(self, dataloader_iter: Any, *args: Any, **kwargs: Any) -> Any:
+            """Run the micro-batches of one step; NeMo would also log, with copies to the device in every step."""
+            for chunk in self.model:
+                chunk.zero_grad_buffer()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            return self.model.training_step(dataloader_iter, *args, **kwargs)
+
+        def validation_step(self, dataloader_iter: Any, *args: Any, **kwargs: Any) -> Any:
+            """Run one validation pack."""
+            return self.model.validation_step(dataloader_iter, *args, **kwargs)
+
         def optimizer_step(self, optimizer: Any, closure: Any, model: Any = None, **kwargs: Any) -> Any:
             """Step, and end the run at a gradient that is not finite: before anything is saved.
 
             Raises:
                 BionemoError: The gradient's norm, the same on every rank, is NaN or infinite.
             """
-            mcore_optimizer = optimizer.mcore_optimizer
-            take_step = mcore_optimizer.step
-
-            def guarded() -> Any:
-                success, norm, num_zeros = take_step()
-                if norm is not None and not math.isfinite(norm):
-                    raise BionemoError(
-                        f"the gradient's norm is {float(norm)} in step {self.lightning_module.progress.step}. Lower "
-                        "--lr, or lengthen --warmup-steps; the last checkpoint is from before it."
-                    )
-                return success, norm, num_zeros
-
-            mcore_optimizer.step = guarded
-            try:
-                return super().optimizer_step(optimizer, closure, model, **kwargs)
-            finally:
-                del mcore_optimizer.step
+            output = super(MegatronStrategy, self).optimizer_step(optimizer, closure, model, **kwargs)
+            _, norm, _ = output
+            if norm is not None and not math.isfinite(norm):
+                raise BionemoError(
+                    f"the gradient's norm is {float(norm)} in step {self.lightning_module.progress.step}. Lower "
+                    "--lr, or lengthen --warmup-steps; the last checkpoint is from before it."
+                )
+            return output
 
     return BionemoMegatronStrategy
