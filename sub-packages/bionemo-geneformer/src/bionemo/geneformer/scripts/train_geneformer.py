@@ -12,6 +12,7 @@ from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
+from bionemo.llm.notices import silence_third_parties
 from bionemo.llm.pretrain_config import (
     BATCHES,
     DATA,
@@ -153,6 +154,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse, then train; prints the run's folder."""
     config = parse(TrainGeneformerConfig, argv, prog="train_geneformer")
     check_flags(config)
+    silence_third_parties()
     from bionemo.geneformer.train import train
 
     print_result(train(config))
