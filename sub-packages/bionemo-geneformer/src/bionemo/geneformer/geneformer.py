@@ -134,6 +134,8 @@ class Geneformer:
         *,
         counts_layer: str | None = None,
         gene_column: str | None = None,
+        allow_fractional_counts: bool = False,
+        min_coverage: float = 0.3,
         **settings: Any,
     ) -> "pd.DataFrame":
         """Perturb genes and see how far each cell's embedding moves.
@@ -143,6 +145,8 @@ class Geneformer:
             genes: Ensembl ids or symbols, perturbed together; None perturbs every gene of a cell, one at a time.
             counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
+            allow_fractional_counts: Whether counts may be fractional.
+            min_coverage: Share of the counts that known genes must hold.
             settings: Fields of `PerturbationSettings`, for example ``perturb_type="overexpress"`` or ``state_key``,
                 ``start_state`` and ``goal_state``.
 
@@ -166,4 +170,6 @@ class Geneformer:
             from_mapping(PerturbationSettings, settings, source="perturb"),
             counts_layer=counts_layer,
             gene_column=gene_column,
+            allow_fractional_counts=allow_fractional_counts,
+            min_coverage=min_coverage,
         )

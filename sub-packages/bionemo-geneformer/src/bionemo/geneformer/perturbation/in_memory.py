@@ -35,6 +35,8 @@ def perturb_anndata(
     *,
     counts_layer: str | None = None,
     gene_column: str | None = None,
+    allow_fractional_counts: bool = False,
+    min_coverage: float = 0.3,
 ) -> "pd.DataFrame":
     """Perturb cells.
 
@@ -45,6 +47,8 @@ def perturb_anndata(
         settings: What to do.
         counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
+        allow_fractional_counts: Whether counts may be fractional.
+        min_coverage: Share of the counts that known genes must hold.
 
     Returns:
         A row for each edit of each cell, with the columns of ``shifts.parquet``.
@@ -62,7 +66,14 @@ def perturb_anndata(
     encode = build_encoder(model, settings.layer)
     tokenizer = dictionaries.tokenizer
     counts = AnnDataCounts(adata, layer=counts_layer)
-    tokens = CountCells(counts, dictionaries, max_length=model.bert_config.seq_length, gene_column=gene_column)
+    tokens = CountCells(
+        counts,
+        dictionaries,
+        max_length=model.bert_config.seq_length,
+        gene_column=gene_column,
+        allow_fractions=allow_fractional_counts,
+        min_coverage=min_coverage,
+    )
     naming = GeneNaming(tokenizer)
     job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=TOKENS_PER_BATCH.get(device.type, 4096))
     prepared = prepare_job(

@@ -122,7 +122,13 @@ def prepare(
     naming = GeneNaming(dictionaries.tokenizer)
     job = build_job(config, naming, variant=dictionaries.tokenizer.variant, max_tokens=tokens_per_batch)
     layout = layout_of(dictionaries.tokenizer, module.config.seq_length)
-    reading = CountReading(max_length=layout.max_length, gene_column=config.gene_column, empty_cells="skip")
+    reading = CountReading(
+        max_length=layout.max_length,
+        gene_column=config.gene_column,
+        allow_fractions=config.allow_fractional_counts,
+        min_coverage=config.min_coverage,
+        empty_cells="skip",
+    )
     cells, among = open_labelled_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
     return prepare_job(job, cells, among, naming, layout)
 

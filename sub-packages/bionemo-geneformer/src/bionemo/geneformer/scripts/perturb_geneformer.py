@@ -45,6 +45,8 @@ class PerturbGeneformerConfig(PerturbationSettings):
     gene_column: str | None = option(
         None, group=DATA, help="Column that names the genes of counts; default: the one with most known genes."
     )
+    min_coverage: float = option(0.3, group=DATA, help="Share of the counts, 0 to 1, that known genes must hold.")
+    allow_fractional_counts: bool = option(False, group=DATA, help="Accept counts that are not whole.")
     id_column: str | None = option(
         None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenised cells cell_id or number."
     )
@@ -77,6 +79,8 @@ class PerturbGeneformerConfig(PerturbationSettings):
         for name in ("num_gpus", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
+        if not 0 <= self.min_coverage <= 1:
+            raise ConfigError(f"--min-coverage {self.min_coverage}: must lie between 0 and 1.")
         if not 0 < self.max_fdr <= 1:
             raise ConfigError(f"--max-fdr {self.max_fdr}: must lie between 0 and 1.")
         if self.min_detections < 0:

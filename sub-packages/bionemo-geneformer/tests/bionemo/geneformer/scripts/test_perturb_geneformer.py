@@ -10,11 +10,12 @@ from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfi
 
 
 FLAGS = """
---accelerator --alt-states --anchor-gene --checkpoint-path --config --cosine --data-path --debug --devices --embedding
---filter-cells --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names --genes --goal-state --help
---id-column --layer --max-cells --max-fdr --min-detections --no-gene-cosines --null-shifts-path --num-gpus --num-nodes
---perturb-type --precision --rank-shift --results-path --seed --shifts-path --start-state --state-average --state-key
---statistics --token-dictionary --tokens-per-batch -h
+--accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint-path --config --cosine --data-path
+--debug --devices --embedding --filter-cells --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names
+--genes --goal-state --help --id-column --layer --max-cells --max-fdr --min-coverage --min-detections
+--no-allow-fractional-counts --no-gene-cosines --null-shifts-path --num-gpus --num-nodes --perturb-type --precision
+--rank-shift --results-path --seed --shifts-path --start-state --state-average --state-key --statistics
+--token-dictionary --tokens-per-batch -h
 """.split()
 NEEDED = ["--checkpoint-path=model", "--data-path=cells", "--results-path=out"]
 STATES = ["--state-key=s", "--start-state=a", "--goal-state=b"]
@@ -68,6 +69,7 @@ def test_settings_that_fit_together(arguments: list[str]) -> None:
             "--statistics vs_null and --null-shifts-path: belong together",
         ),
         ([*NEEDED, "--max-cells=0"], "--max-cells 0: must be at least 1"),
+        ([*NEEDED, "--min-coverage=2"], "--min-coverage 2.0: must lie between 0 and 1"),
         ([*NEEDED, "--max-fdr=2"], "--max-fdr 2.0: must lie between 0 and 1"),
         ([*NEEDED, "--min-detections=-1"], "--min-detections -1: must not be negative"),
     ],
