@@ -188,6 +188,9 @@ def test_input_that_holds_no_counts(tmp_path, files):
     CELLS.to_anndata()[:0].copy().write_h5ad(tmp_path / "empty.h5ad")
     with pytest.raises(DataError, match=r"empty\.h5ad: holds no cells"):
         open_counts(tmp_path / "empty.h5ad")
+    SingleCellMemMapDataset.from_h5ad(tmp_path / "empty.h5ad", tmp_path / "none", use_X_not_raw=True)
+    with pytest.raises(DataError, match="none: holds no cells"):
+        open_counts(tmp_path / "none")
     with pytest.raises(DataError, match="adata: X: holds no cells"):
         build(CELLS.to_anndata()[:0])
     with pytest.raises(DataError, match="has no X"):
