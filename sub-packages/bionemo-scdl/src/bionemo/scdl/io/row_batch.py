@@ -80,6 +80,16 @@ class RowBatch(list):  # type: ignore[type-arg]  # a list of tensors
             columns = columns.astype(np.int32)
         return cls(np.ascontiguousarray(joined[0]), columns, row_ptr, joined.dtype)
 
+    def split(self, sizes: Sequence[int]) -> "list[RowBatch]":
+        """Cut a compact batch into batches of so many rows each, over the same memory."""
+        parts, first = [], 0
+        for size in sizes:
+            row_ptr = self.row_ptr[first : first + size + 1]
+            stored = slice(int(row_ptr[0]), int(row_ptr[-1]))
+            parts.append(RowBatch(self.values[stored], self.columns[stored], row_ptr - row_ptr[0], self.row_dtype))
+            first += size
+        return parts
+
     def _fill(self) -> None:
         if self._is_filled:
             return

@@ -67,3 +67,10 @@ def test_pickling_keeps_it_compact():
     copy = pickle.loads(pickle.dumps(make_batch()))  # noqa: S301  # made on this line
     assert copy.is_compact
     assert [row.tolist() for row in copy] == ROWS
+
+
+def test_a_batch_can_be_cut_into_others():
+    first, nothing, second = make_batch().split([1, 0, 1])
+    assert [len(part) for part in (first, nothing, second)] == [1, 0, 1]
+    assert (first[0].tolist(), second[0].tolist()) == (ROWS[0], ROWS[1])
+    assert second.row_ptr.tolist() == [0, 2]

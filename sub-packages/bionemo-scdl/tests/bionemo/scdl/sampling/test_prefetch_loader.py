@@ -23,13 +23,13 @@ def make_loader(dataset, **options):
     return PrefetchLoader(dataset, sampler, CsrCollate(50), **options)
 
 
-@pytest.mark.parametrize(("num_threads", "batches_per_task"), [(1, 1), (3, 4), (2, 100)])
-def test_batches_come_in_the_sampler_s_order(dataset, num_threads, batches_per_task):
+@pytest.mark.parametrize(("num_threads", "rows_per_task"), [(1, 1), (3, 30), (2, 1000)])
+def test_batches_come_in_the_sampler_s_order(dataset, num_threads, rows_per_task):
     expected = [
         CsrCollate(50)(dataset.__getitems__(rows)).to_dense()
         for rows in BlockShuffleSampler(dataset, batch_size=9, block_size=4, pool_size=16)
     ]
-    loader = make_loader(dataset, num_threads=num_threads, batches_per_task=batches_per_task)
+    loader = make_loader(dataset, num_threads=num_threads, rows_per_task=rows_per_task)
     got = [batch.to_dense() for batch in loader]
     assert len(got) == len(loader) == len(expected)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(got, expected, strict=True))
@@ -38,7 +38,7 @@ def test_batches_come_in_the_sampler_s_order(dataset, num_threads, batches_per_t
 def test_stopping_and_resuming_loses_and_repeats_nothing(dataset):
     whole = [batch.to_dense() for batch in make_loader(dataset)]
     for stop in (1, 7, len(whole) - 1, len(whole)):
-        loader, taken = make_loader(dataset, batches_per_task=3), []
+        loader, taken = make_loader(dataset, rows_per_task=27), []
         for batch in loader:
             taken.append(batch.to_dense())
             if len(taken) == stop:
@@ -54,7 +54,7 @@ def test_stopping_and_resuming_loses_and_repeats_nothing(dataset):
 
 
 def test_errors_of_the_threads_reach_the_caller(dataset):
-    loader = PrefetchLoader(dataset, [[0], [999]], CsrCollate(50))
+    loader = PrefetchLoader(dataset, [[0], [999]], CsrCollate(50), rows_per_task=1)
     iterator = iter(loader)
     assert next(iterator).shape == (1, 50)
     with pytest.raises(IndexError, match="Row index 999 is out of bounds"):
