@@ -9,6 +9,7 @@ sequence border. Where the sequences lie and their rotary angles travel through 
 Letters: T tokens of a pack, B sequences, N attention heads, D head dim.
 """
 
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -70,21 +71,26 @@ def sequence_by_sequence_attention(
 ) -> Tensor:
     """Attention of one sequence after the other with torch's scaled dot product: every device, every dtype.
 
-    ``split`` rather than slices: its gradient is one concatenation, while each slice's would fill a whole pack.
+    Neighbours of one length go through together, unless dropout would keep their attention weights. ``split`` rather
+    than slices: its gradient is one concatenation, while each slice's would fill a whole pack.
     """
     lengths = table.lengths
     if lengths is None:
         lengths = tuple(length for length in table.cu_seqlens.diff().tolist() if length)
+    runs = [(length, 1) for length in lengths]
+    if dropout == 0.0:
+        runs = [(length, len(list(run))) for length, run in groupby(lengths)]
     tail = query_TND.shape[0] - sum(lengths)
-    sizes = [*lengths, tail] if tail else list(lengths)
+    sizes = [length * count for length, count in runs] + ([tail] if tail else [])
     outputs = []
     for idx, parts in enumerate(zip(*(x.split(sizes) for x in (query_TND, key_TND, value_TND)), strict=True)):
-        if tail and idx == len(lengths):
+        if idx == len(runs):
             outputs.append(torch.zeros_like(parts[2]))
             continue
-        query, key, value = (part.transpose(0, 1).unsqueeze(0) for part in parts)
+        length, count = runs[idx]
+        query, key, value = (part.unflatten(0, (count, length)).transpose(1, 2) for part in parts)
         attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)
-        outputs.append(attended.squeeze(0).transpose(0, 1))
+        outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs) if outputs else torch.zeros_like(value_TND)
 
 
