@@ -12,6 +12,7 @@ from torch import nn
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
+from bionemo.geneformer.model.finetune_token_regressor import FineTuneSeqLenBioBertConfig
 from bionemo.geneformer.model.head_layout import load_finetuned, save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, remove_token_head
 from bionemo.geneformer.model.hf_layout import OUTPUT_BIAS, GeneformerLayout
@@ -21,6 +22,7 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
 
 __all__ = [
+    "FineTuneSeqLenBioBertConfig",
     "GeneformerConfig",
     "GeneformerMaskedLM",
     "GeneformerModel",

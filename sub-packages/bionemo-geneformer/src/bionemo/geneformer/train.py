@@ -16,6 +16,12 @@ from bionemo.geneformer.data.open_cells import CountReading, OpenedCells, open_c
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import load_model_dictionaries, read_model_dictionaries
+from bionemo.geneformer.model.finetune_token_regressor import (
+    SequenceLengthLayout,
+    sequence_length_forward_step,
+    sequence_length_loss,
+    with_sequence_length_head,
+)
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
@@ -24,7 +30,7 @@ from bionemo.llm import pretrain
 from bionemo.llm.checkpoint import CONFIG_FILE, read_json
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.pretrain import Datasets, PretrainTask, required
+from bionemo.llm.pretrain import Datasets, Objective, PretrainTask, required
 from bionemo.llm.run_directory import RunDirectory
 
 
@@ -47,11 +53,17 @@ def train(config: TrainGeneformerConfig) -> Path:
     dictionaries = read_dictionaries(config)
     shape = model_config(config, dictionaries)
     config = resolve(config, shape)
+    layout, objective = GeneformerLayout(dictionaries), None
+    if config.training_model_config_class == "FineTuneSeqLenBioBertConfig":
+        shape = with_sequence_length_head(shape)
+        layout = SequenceLengthLayout(dictionaries)
+        objective = Objective(sequence_length_forward_step, sequence_length_loss)
     task = PretrainTask(
         name=f"Geneformer {shape.variant}",
         model_config=shape,
         vocabulary=shape.vocabulary,
-        layout=GeneformerLayout(dictionaries),
+        layout=layout,
+        objective=objective,
         optimizer=build_optimizer_config(config),
         build_datasets=partial(build_datasets, config, dictionaries),
         agreement=AGREEMENT,

@@ -34,9 +34,14 @@ class LightningEngine:
     Args:
         config: Resolved settings of the command.
         task: What the model family brings.
+
+    Raises:
+        ConfigError: A setting does not go with the model's objective.
     """
 
     def __init__(self, config: "PretrainConfig", task: "PretrainTask") -> None:
+        if task.objective is not None and (config.compile or config.cuda_graphs):
+            raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
         self.config, self.task = config, task
 
     def read_state(self, checkpoint: Path) -> TrainingState:
@@ -60,11 +65,12 @@ class LightningEngine:
         if has_static_shapes(config, model.bert_config):
             for layer in model.encoder.layers:
                 layer.compile()
+        objective = task.objective
         return BionemoLightningModule(
             model.bert_config,
-            build_forward_step(config, model.bert_config),
+            build_forward_step(config, model.bert_config) if objective is None else objective.forward_step,
             optimizer=task.optimizer,
-            loss_function=packed_loss,
+            loss_function=packed_loss if objective is None else objective.loss_function,
             module=model,
             resume=resume,
             dropout_seed=config.seed if has_dropout(model.bert_config) else None,

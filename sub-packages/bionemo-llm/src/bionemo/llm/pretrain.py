@@ -25,7 +25,7 @@ from bionemo.llm.checkpoint import HuggingFaceLayout
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.data.packed_dataset import PackedDataset
 from bionemo.llm.engine import Engine, build_engine
-from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, LossFunction
 from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL
 from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.model.biobert.config import BioBertConfig
@@ -63,6 +63,13 @@ class Datasets(NamedTuple):
     """Nats a validation token under the training frequencies: what can be predicted without a model."""
 
 
+class Objective(NamedTuple):
+    """What is learned beside, or in place of, hidden tokens."""
+
+    forward_step: ForwardStep
+    loss_function: LossFunction
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainTask:
     """What a model family brings to a run.
@@ -77,6 +84,7 @@ class PretrainTask:
         build_datasets: Opens the data of a run.
         agreement: Fields of the configuration that a continued run must share.
         start_from: Checkpoint that gives a new run its architecture and weights, or None.
+        objective: None for the masked tokens alone; others are for the lightning engine without compilation.
     """
 
     name: str
@@ -87,6 +95,7 @@ class PretrainTask:
     build_datasets: Callable[[RunDirectory], Datasets]
     agreement: tuple[str, ...]
     start_from: Path | None = None
+    objective: Objective | None = None
     reference_label: str = RESIDUE_FREQUENCIES_LABEL
 
 

@@ -50,6 +50,9 @@ DECODER_COPIES = {"cls.predictions.decoder.weight": WORD_EMBEDDINGS[0], "cls.pre
 IGNORED_SUFFIXES = ("embeddings.position_ids",)
 TASK_HEAD_PREFIXES = ("bert.pooler.", "gene_mean_pooler.", "classifier.")
 """Of fine-tuned models, which have no masked-token head."""
+SECOND_HEAD_PREFIX = "regression_head."
+"""Of the example of a second objective, beside the masked-token head."""
+OTHER_HEADS = (*TASK_HEAD_PREFIXES, SECOND_HEAD_PREFIX)
 HF_TOKEN_TYPES = 2
 """Rows that a file has where our model has none: zeros, because transformers' classes always add row 0."""
 
@@ -120,8 +123,7 @@ class GeneformerLayout:
         """
         token_head = not any(name.startswith(TASK_HEAD_PREFIXES) for name in tensors)
         reader = TensorReader(
-            {name: tensor for name, tensor in tensors.items() if not name.startswith(TASK_HEAD_PREFIXES)},
-            IGNORED_SUFFIXES,
+            {name: value for name, value in tensors.items() if not name.startswith(OTHER_HEADS)}, IGNORED_SUFFIXES
         )
         names = renamed_parameters(config, token_head=token_head)
         state = {own: reader.take(theirs, *shape) for own, theirs, shape in names}
