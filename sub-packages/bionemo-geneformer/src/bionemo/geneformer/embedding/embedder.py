@@ -5,6 +5,7 @@
 Letters: C cells, S tokens of a cell, H hidden, V vocabulary, T tokens of a pack.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from bionemo.geneformer.data.cell_tokens import CellTokens
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
 from bionemo.geneformer.embedding.encoder import AUTOCAST
 from bionemo.geneformer.embedding.pooling import EmbeddingKind, GeneMeans, pool_cells
+from bionemo.geneformer.embedding.predictions import CellHead
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
@@ -58,6 +60,8 @@ class CellOutputs:
 
     embeddings: dict[str, NDArray[np.float32]]
     """Kind to [C, H]."""
+    predictions: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """Of the head, if there is one: name to [C], or to [C, classes]."""
     input_ids: list[NDArray[np.int64]] = field(default_factory=list)
     """If asked for, C times [S]."""
     hidden_states: list[NDArray[np.float32]] = field(default_factory=list)
@@ -79,12 +83,20 @@ class CellEmbedder:
         module: The model, on the device where it shall run.
         tokenizer: Its vocabulary.
         options: What to compute.
+        head: Predicts something of each cell besides; its encoder is the module's.
 
     Raises:
         ConfigError: There is no such layer, embedding or precision.
     """
 
-    def __init__(self, module: GeneformerMaskedLM, tokenizer: GeneTokenizer, options: EmbeddingOptions):
+    def __init__(
+        self,
+        module: GeneformerMaskedLM,
+        tokenizer: GeneTokenizer,
+        options: EmbeddingOptions,
+        *,
+        head: CellHead | None = None,
+    ):
         if "cls" in options.kinds and tokenizer.class_id is None:
             raise ConfigError(f"--embedding cls: {tokenizer.variant.name} has no first token for the cell. Use cell.")
         if options.precision not in AUTOCAST:
@@ -94,6 +106,7 @@ class CellEmbedder:
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.options = options
+        self.head = head
         self.device = next(module.parameters()).device
         self._num_blocks = layer_index(options.layer, module.config.num_layers)
 
@@ -123,6 +136,8 @@ class CellEmbedder:
             {kind: np.empty((len(indices), self.hidden_size), dtype=np.float32) for kind in self.options.kinds}
         )
         ragged: dict[int, tuple[Any, Any, Any]] = {}
+        head_outputs: list[NDArray[np.float32]] = []
+        order: list[NDArray[np.int64]] = []
         for places, states in self._through_model(cells, indices):
             for kind, result in outputs.embeddings.items():
                 pooled = pool_cells(
@@ -135,7 +150,13 @@ class CellEmbedder:
                 result[places] = pooled.cpu().numpy()
             if gene_means is not None:
                 gene_means.add(states.hidden_TH, states.batch)
+            if self.head is not None:
+                with self._no_gradients():
+                    head_outputs.append(self.head.predict(states.batch).float().cpu().numpy())
+                order.append(places)
             ragged.update(zip(places.tolist(), self._split(states), strict=True))
+        if self.head is not None:
+            outputs.predictions = self.head.to_columns(np.concatenate(head_outputs)[np.argsort(np.concatenate(order))])
         targets: tuple[list[Any], ...] = (outputs.input_ids, outputs.hidden_states, outputs.token_logits)
         for place in range(len(indices)):
             for target, part in zip(targets, ragged[place], strict=True):
@@ -166,8 +187,7 @@ class CellEmbedder:
         return self.tokenizer.variant.num_framing_tokens
 
     def _compute(self, batch: dict[str, Any]) -> _PackStates:
-        dtype = AUTOCAST[self.options.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with self._no_gradients():
             if not self.options.include_logits:
                 return _PackStates(batch, hidden_states_at(self.module.model, batch, self._num_blocks).float(), None)
             inputs = (batch["input_ids"], batch["position_ids"], batch["cu_seqlens"], batch["max_seqlen"])
@@ -177,6 +197,12 @@ class CellEmbedder:
             assert found.all_hidden_states is not None
             assert found.token_logits is not None
             return _PackStates(batch, found.all_hidden_states[self._num_blocks].float(), found.token_logits.float())
+
+    @contextlib.contextmanager
+    def _no_gradients(self) -> Iterator[None]:
+        dtype = AUTOCAST[self.options.precision]
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            yield
 
     def _split(self, states: _PackStates) -> list[tuple[Any, Any, Any]]:
         """Tokens, hidden states and logits of each cell of a pack, None where not asked for."""

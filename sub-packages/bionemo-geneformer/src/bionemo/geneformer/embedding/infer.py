@@ -33,6 +33,7 @@ from bionemo.geneformer.embedding.portions import (
     split_portions,
     write_portions,
 )
+from bionemo.geneformer.embedding.predictions import CellHead, finetuned_head, masked_lm_of, sequence_length_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig
 from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
@@ -50,7 +51,6 @@ CELLS_PER_PORTION, CELLS_PER_PORTION_OF_GENES = 8192, 65_536
 
 WITHOUT_INFLUENCE = (
     "accelerator", "num_gpus", "num_nodes", "num_dataset_workers", "results_path", "prediction_interval", "format",
-    "config_class",
 )  # fmt: skip
 """Settings that do not change the portions; a call may go on with others."""
 
@@ -66,6 +66,8 @@ def run_inference(config: InferGeneformerConfig) -> Path:
     """
     accelerator = resolve_accelerator(config.accelerator)
     module = load_geneformer(config.checkpoint_path)
+    head = open_head(config)
+    module = masked_lm_of(module, head)
     dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
     options = options_of(config, module, dictionaries, accelerator)
     cells, among = open_labelled_cells(
@@ -88,7 +90,9 @@ def run_inference(config: InferGeneformerConfig) -> Path:
         + 4 * module.config.vocab_size * config.include_logits,
     )
     ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
-    embedder = CellEmbedder(module.to(ranks.device), dictionaries.tokenizer, options)
+    if head is not None:
+        head.module.to(ranks.device)
+    embedder = CellEmbedder(module.to(ranks.device), dictionaries.tokenizer, options, head=head)
     logger.info(
         "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",
         torch.__version__, ranks.device, ranks.world_size, options.precision, options.max_tokens, len(indices),
@@ -142,6 +146,15 @@ def finish(
         folder.part(CELLS_NAME).unlink(missing_ok=True)
         keep_portions(folder, num_portions)
     write_text(folder.part(CONFIG_NAME), to_yaml(config))
+
+
+def open_head(config: InferGeneformerConfig) -> CellHead | None:
+    """The head whose predictions are asked for."""
+    if config.predictions:
+        return finetuned_head(config.checkpoint_path)
+    if config.config_class == "FineTuneSeqLenBioBertConfig":
+        return sequence_length_head(config.checkpoint_path)
+    return None
 
 
 def options_of(

@@ -107,6 +107,8 @@ def cells_table(outputs: CellOutputs, cell_ids: NDArray[np.str_]) -> "pa.Table":
     columns: dict[str, pa.Array] = {"cell_id": pa.array(cell_ids.tolist(), pa.string())}
     for kind, embeddings_CH in outputs.embeddings.items():
         columns[kind] = _matrix(embeddings_CH)
+    for name, values in outputs.predictions.items():
+        columns[name] = _matrix(values) if values.ndim == 2 else pa.array(values.tolist())
     if outputs.input_ids:
         columns["input_ids"] = _ragged(outputs.input_ids, pa.array(np.concatenate(outputs.input_ids)))
     for name, parts in (("hidden_states", outputs.hidden_states), ("token_logits", outputs.token_logits)):

@@ -65,6 +65,9 @@ class InferGeneformerConfig:
     skip_last_gene: bool = option(
         False, group=OUTPUT, help="Leave each cell's lowest gene out of the mean, as BioNeMo Framework 2 does."
     )
+    predictions: bool = option(
+        False, group=OUTPUT, help="Write what a fine-tuned model predicts: classes with probabilities, or values."
+    )
     include_gene_embeddings: bool = option(False, group=OUTPUT, help="Write each gene's mean vector over the cells.")
     include_input_ids: bool = option(False, group=OUTPUT, help="Write the tokens.")
     include_hiddens: bool = option(False, group=OUTPUT, help="Write hidden states: 4 H bytes a token.")
@@ -76,7 +79,7 @@ class InferGeneformerConfig:
         "parquet", group=OUTPUT, help="h5ad: also cells.h5ad, an AnnData object with obs and obsm['X_geneformer']."
     )
     config_class: Literal["GeneformerConfig", "FineTuneSeqLenBioBertConfig"] = option(
-        "GeneformerConfig", group=OUTPUT, help="Established; the checkpoint says itself what model it is."
+        "GeneformerConfig", group=OUTPUT, help="The second also writes the cell's length that its head predicts."
     )
 
     tokens_per_batch: int | None = option(
@@ -111,8 +114,11 @@ class InferGeneformerConfig:
             raise ConfigError("--micro-batch-size and --tokens-per-batch exclude each other. Give one of them.")
         if not self.embeddings and self.embedding is not None:
             raise ConfigError("--embedding contradicts --no-embeddings. Give one of them.")
+        if self.predictions and self.config_class != "GeneformerConfig":
+            raise ConfigError("--predictions and --config-class FineTuneSeqLenBioBertConfig exclude each other.")
         extras = (
-            self.include_gene_embeddings, self.include_input_ids, self.include_hiddens, self.include_logits
+            self.predictions, self.config_class != "GeneformerConfig", self.include_gene_embeddings,
+            self.include_input_ids, self.include_hiddens, self.include_logits,
         )  # fmt: skip
         if not self.embeddings and not any(extras):
             raise ConfigError("--no-embeddings: then nothing is left to write. Ask for an --include flag.")

@@ -11,7 +11,7 @@ import torch
 
 from bionemo.core.config_parser import build_parser
 from bionemo.core.files import is_leftover
-from bionemo.geneformer.api import load_geneformer
+from bionemo.geneformer.api import GeneformerWithHead, HeadConfig, load_geneformer, save_finetuned
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
 from bionemo.geneformer.embedding.portions import read_embeddings, split_portions
 from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig, main
@@ -27,23 +27,20 @@ FLAGS = """
 --data-dir --data-path --checkpoint-path --results-path --token-dictionary --gene-medians --gene-names --gene-mapping
 --gene-column --id-column --empty-cells --allow-fractional-counts --no-allow-fractional-counts --min-coverage
 --include-unrecognized-vocab-in-dataset --no-include-unrecognized-vocab-in-dataset --refuse-unknown-genes --seq-length
---embeddings --no-embeddings --embedding --layer --skip-last-gene --no-skip-last-gene --include-gene-embeddings
---no-include-gene-embeddings --include-input-ids --no-include-input-ids --include-hiddens --no-include-hiddens
+--embeddings --no-embeddings --embedding --layer --skip-last-gene --no-skip-last-gene --predictions --no-predictions
+--include-gene-embeddings --no-include-gene-embeddings --include-input-ids --no-include-input-ids --include-hiddens
+--no-include-hiddens
 --include-logits --no-include-logits --prediction-interval --format --config-class --tokens-per-batch
 --micro-batch-size --num-dataset-workers --accelerator --num-gpus --devices --num-nodes --precision
 --config --debug --help -h
 """
 
 
-def run(files, results, *extra, data="tokens"):
+def run(files, results, *extra, data="tokens", checkpoint=None):
+    source = getattr(files, data) if isinstance(data, str) else data
     return main(
         [
-            *(
-                "--checkpoint-path",
-                str(files.checkpoint),
-                "--data-dir",
-                str(getattr(files, data) if isinstance(data, str) else data),
-            ),
+            *("--checkpoint-path", str(checkpoint or files.checkpoint), "--data-dir", str(source)),
             *("--results-path", str(results), "--accelerator", "cpu"),
             *map(str, extra),
         ]
@@ -155,6 +152,38 @@ def test_the_established_mean_without_the_lowest_gene(tmp_path, embedding_files)
     assert run(files, tmp_path / "out", "--embedding", "cell", "--skip-last-gene", "--layer", 0) == 0
     for found, (_, hidden, _) in zip(read_embeddings(tmp_path / "out")[1], one_at_a_time(files, 0), strict=True):
         np.testing.assert_allclose(found, hidden[1:-1].mean(axis=0), atol=1e-5)
+
+
+def test_a_fine_tuned_model_predicts(tmp_path, embedding_files):
+    files = embedding_files("V2")
+    base = load_geneformer(files.checkpoint)
+    head = HeadConfig(task="cell-classification", classes=("a", "b", "c"), pooling="first")
+    finetuned = GeneformerWithHead(base.model, head, base.dictionaries).eval()
+    save_finetuned(finetuned, tmp_path / "model")
+    assert run(files, tmp_path / "out", "--predictions", checkpoint=tmp_path / "model") == 0
+    table = pq.read_table(tmp_path / "out" / "cells.parquet")
+    assert table.column_names == ["cell_id", "cls", "prediction", "probabilities"]
+    cells = open_cell_tokens(files.tokens)
+    for row, found in enumerate(table.to_pylist()):
+        with torch.inference_mode():
+            outputs = finetuned(torch.from_numpy(cells.read(np.array([row]))[0]).unsqueeze(0))[0]
+        np.testing.assert_allclose(found["probabilities"], outputs.softmax(0).numpy(), atol=1e-5)
+        assert found["prediction"] == head.classes[int(outputs.argmax())]
+    genes = HeadConfig(task="gene-classification", classes=("a", "b"))
+    save_finetuned(GeneformerWithHead(base.model, genes, base.dictionaries), tmp_path / "genes")
+    assert run(files, tmp_path / "no", "--predictions", checkpoint=tmp_path / "genes") == 2
+    assert run(files, tmp_path / "no", "--predictions") == 2  # a pretrained model has no head
+
+
+def test_the_established_head_of_lengths(tmp_path, embedding_files):
+    files = embedding_files("BIONEMO")
+    arguments = ("--config-class", "FineTuneSeqLenBioBertConfig", "--no-embeddings")
+    assert run(files, tmp_path / "out", *arguments) == 0
+    table = pq.read_table(tmp_path / "out" / "cells.parquet")
+    assert table.column_names == ["cell_id", "predicted_length"]
+    predicted = np.array(table.column("predicted_length").to_pylist())
+    assert np.isfinite(predicted).all()
+    assert len(np.unique(predicted)) == 30
 
 
 def test_portions_respect_cells_and_memory(monkeypatch):
