@@ -102,3 +102,17 @@ def test_every_layout_trains_the_same_model(family: str, layout: str, cell_files
     assert ours.keys() == theirs.keys()
     assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 1e-5
     assert load_geneformer(whole).dictionaries.tokenizer.variant.name == family
+
+
+@pytest.mark.parametrize("layout", ["data", "tensor"])
+def test_ranks_drop_what_one_process_drops(layout: str, cell_files, tmp_path: Path) -> None:
+    """Two packs a step, on two ranks or one after the other: each pack has the masks of its number in the run."""
+    dropout = {"hidden_dropout": 0.1, "attention_dropout": 0.1 if layout == "data" else 0.0}
+    alone = train(tiny(cell_files, "V1", tmp_path, experiment_name="alone", accumulate_grad_batches=2, **dropout))
+    settings = {"engine": "megatron", "num_gpus": 2, "accumulate_grad_batches": 1}
+    if layout == "tensor":
+        settings |= {"tensor_model_parallel_size": 2, "accumulate_grad_batches": 2}
+    config = tiny(cell_files, "V1", tmp_path, experiment_name="spread", **settings, **dropout)
+    run_on_ranks(2, train_part, config, process_group=False, timeout_s=200)
+    losses = [read_metrics(run / "metrics.csv")["train_loss"] for run in (alone, tmp_path / "runs/spread")]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)

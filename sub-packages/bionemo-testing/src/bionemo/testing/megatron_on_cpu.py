@@ -36,8 +36,9 @@ def megatron_on_cpu() -> Iterator[None]:
         nothing = contextlib.nullcontext()
         stack.enter_context(mock.patch.object(torch.cuda, "stream", return_value=nothing))
         stack.enter_context(mock.patch.object(torch.cuda, "current_device", return_value=_CPU))
-        # Ranks that draw different numbers would need several generators; there is one, and models here drop nothing.
-        stack.enter_context(mock.patch.object(CudaRNGStatesTracker, "fork", return_value=nothing))
+        # Ranks that draw different numbers would need several generators; there is one, that all of a group share.
+        for name in ("add", "fork"):
+            stack.enter_context(mock.patch.object(CudaRNGStatesTracker, name, return_value=nothing))
         stack.enter_context(_CudaMeansCpu())
         yield
 

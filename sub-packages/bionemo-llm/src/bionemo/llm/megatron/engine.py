@@ -18,7 +18,7 @@ from bionemo.llm.callbacks import CheckpointWriter
 from bionemo.llm.checkpoint import CONFIG_FILE, load_checkpoint, read_json
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.lightning_engine import check_same_shape
+from bionemo.llm.lightning_engine import check_same_shape, has_dropout
 from bionemo.llm.megatron.checkpoint import ShardedCheckpoints, load_shards
 from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
 from bionemo.llm.megatron.nemo_door import require_nemo
@@ -124,6 +124,7 @@ class MegatronEngine:
             load=load,
             static_max_seqlen=self.config.sample_limit.max_tokens if self.has_static_shapes(shape) else None,
             prepare=self.prepare_model,
+            dropout_seed=self.config.seed if has_dropout(shape) else None,
         )
 
     def has_static_shapes(self, shape: BioBertConfig) -> bool:

@@ -18,6 +18,7 @@ from megatron.core.utils import unwrap_model
 from torch import Tensor
 
 from bionemo.llm.lightning import Batch, BionemoLightningModule, LossFunction, MeanLoss, packed_loss
+from bionemo.llm.megatron.dropout import draw_apart, seed_dropout
 from bionemo.llm.megatron.forward_step import find_label_rows, one_token_pack, place_forward_step, vocab_parallel_loss
 from bionemo.llm.megatron.optimizer import build_megatron_optimizer, optimizer_slot, to_megatron_optimizer
 from bionemo.llm.model.biobert.config import BioBertConfig, to_megatron
@@ -62,6 +63,7 @@ class MegatronLightningModule(BionemoLightningModule):
         static_max_seqlen: Length that no sequence exceeds, where batches come with static shapes: the tail of a pack
             is computed like sequences, and no number changes from batch to batch.
         prepare: Applied once to the model after it was built, for example to compile its layers.
+        dropout_seed: Makes dropout a function of it and of the pack's number in the run.
     """
 
     def __init__(
@@ -78,9 +80,17 @@ class MegatronLightningModule(BionemoLightningModule):
         load: Callable[["MegatronLightningModule"], None] | None = None,
         static_max_seqlen: int | None = None,
         prepare: Callable[[MegatronBioBertModel], None] | None = None,
+        dropout_seed: int | None = None,
     ) -> None:
         loss: LossFunction = packed_loss if parallel.tensor_model_parallel_size == 1 else vocab_parallel_loss
-        super().__init__(bert_config, place_forward_step, optimizer=optimizer, loss_function=loss, resume=resume)
+        super().__init__(
+            bert_config,
+            place_forward_step,
+            optimizer=optimizer,
+            loss_function=loss,
+            resume=resume,
+            dropout_seed=dropout_seed,
+        )
         self.bert_config = bert_config
         self.config = to_megatron(bert_config, **megatron_fields(parallel))
         self.tokenizer = tokenizer
@@ -109,6 +119,7 @@ class MegatronLightningModule(BionemoLightningModule):
         share_tied_weight(model)
         if self._weights is not None:
             load_whole_state(model, self._weights.read(), self._weights.source)
+        draw_apart(model.encoder.layers, sequence_parallel=self.parallel.sequence_parallel)
         recompute_layers(model.encoder.layers, self.parallel.recompute)
         if self._prepare is not None:
             self._prepare(model)
@@ -147,6 +158,9 @@ class MegatronLightningModule(BionemoLightningModule):
         """Take the next pack, on every stage, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
         if self.trainer.training:
+            if self._dropout_seed is not None:
+                number = self.progress.consumed_samples + self._num_micro_batches * self.data_parallel_size
+                seed_dropout(self._dropout_seed, number + parallel_state.get_data_parallel_rank())
             self._count(batch)
         batch = {**batch, "dataloader_idx": dataloader_idx}
         if self._static_max_seqlen is not None:

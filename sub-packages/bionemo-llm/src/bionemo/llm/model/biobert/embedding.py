@@ -71,7 +71,7 @@ class BertEmbedding(nn.Module):
         if self.position_embeddings is not None:
             embeddings = embeddings + self.position_embeddings(position_ids)
         if self.token_type_embeddings is not None:
-            embeddings = embeddings + self.token_type_embeddings.weight[0]
+            embeddings = embeddings + self.token_type_embeddings(input_ids.new_zeros(1))
         if self.layer_norm is not None:
             embeddings = self.layer_norm(embeddings)
         return F.dropout(embeddings, self.dropout, self.training)
