@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.config import explicit_fields, option, parse
 from bionemo.core.errors import ConfigError, DataFileError
 
@@ -92,7 +92,7 @@ def _run(argv: Sequence[str]) -> None:
         vocabulary = GeneTokenizer.from_medians_and_genes_dicts(medians, {}, variant=variant).vocab
         write_bytes(config.save_token_dictionary, dictionary_bytes(vocabulary))
     write_bytes(config.output_path, dictionary_bytes(medians))
-    sys.stdout.write(f"{config.output_path}\n")
+    print_result(config.output_path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.command import run_command
+from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse, to_mapping
 from bionemo.core.errors import ConfigError
 
@@ -82,8 +82,8 @@ def _run(argv: Sequence[str]) -> None:
         cells_per_shard=config.cells_per_shard,
     )
     settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_EFFECT}
-    path = tokenise(cells, config.output_path, options, plan=settings | {"files": file_stamps(config)})
-    sys.stdout.write(f"{path}\n")
+    tokenise(cells, config.output_path, options, plan=settings | {"files": file_stamps(config)})
+    print_result(config.output_path)
 
 
 def file_stamps(config: TokenizeGeneformerConfig) -> dict[str, list[int]]:
