@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The megatron engine against the lightning one, and against itself on more GPUs. Needs the extra bionemo-llm[nemo].
+
+    python benchmarks/megatron_scaling.py [--parts overhead weak tensor] [--steps 50] [--out results.json]
+    python benchmarks/megatron_scaling.py --smoke     the same runs of a tiny model on a CPU: no figure means anything
+
+Each part compares runs of `train_esm2` on made-up proteins of natural lengths, read from their metrics.csv:
+  overhead  650M on one GPU: tokens/s of the megatron engine, at least 95 % of the lightning engine's
+  weak      650M data parallel on 1, 2 and 4 GPUs, as many tokens a GPU: at least 95 % of n times one GPU's tokens/s
+  tensor    3B, two tensor-parallel ranks: each of the first losses within 0.5 % of one GPU's on the lightning engine
+A run that needs more GPUs than there are is left out, and the table says so. Rates are medians over rows of five
+steps without the first two rows.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+STAND_IN = "--stand-in"
+ROWS_OF_WARM_UP, STEPS_A_ROW = 2, 5
+TINY = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 64, "tokens_per_batch": 1024}
+
+
+class Run(NamedTuple):
+    """One training run.
+
+    Attributes:
+        name: Of its run directory and its line in the table.
+        num_gpus: Ranks.
+        flags: Of `train_esm2`, beside those that all runs share.
+    """
+
+    name: str
+    num_gpus: int
+    flags: dict[str, Any]
+
+
+def parts() -> dict[str, list[Run]]:
+    """The runs of each part; the first is what the others are held against."""
+    rates = {"model": "650M", "tokens_per_batch": 32_768, "log_every_n_steps": STEPS_A_ROW}
+    losses = {"model": "3B", "tokens_per_batch": 4096, "accumulate_grad_batches": 4, "log_every_n_steps": 1}
+    megatron = {**rates, "engine": "megatron"}
+    return {
+        "overhead": [Run("lightning", 1, {**rates, "engine": "lightning"}), Run("megatron", 1, megatron)],
+        "weak": [Run(f"{num_gpus}-gpus", num_gpus, megatron) for num_gpus in (1, 2, 4)],
+        "tensor": [
+            Run("one-gpu", 1, {**losses, "engine": "lightning"}),
+            Run("tensor-2", 2, {**losses, "tensor_model_parallel_size": 2}),
+        ],
+    }
+
+
+def train(part: str, run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Run a training to its end and give its metrics."""
+    from bionemo.llm.metrics_csv import read_metrics
+
+    settings = {
+        "train_fasta": fasta, "result_dir": folder / part, "experiment_name": run.name, "num_gpus": run.num_gpus,
+        "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2), "val_check_interval": arguments.steps,
+        "limit_val_batches": 0, "num_dataset_workers": 1, **run.flags,
+    }  # fmt: skip
+    if arguments.smoke:
+        settings = {**settings, "accelerator": "cpu", "num_dataset_workers": 0, **TINY}
+        del settings["model"]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    flags += ["--disable-checkpointing", *([] if arguments.smoke or not arguments.compile else ["--compile"])]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={run.num_gpus}"]
+    script = [__file__, STAND_IN] if arguments.smoke else ["-m", "bionemo.esm2.scripts.train_esm2"]
+    subprocess.run([*launcher, *script, *flags], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return read_metrics(folder / part / run.name / "metrics.csv")
+
+
+def rate(metrics: dict[str, np.ndarray]) -> float:
+    """Tokens a second of all ranks."""
+    rows = metrics["tokens_per_s"]
+    return statistics.median(rows[ROWS_OF_WARM_UP:] if len(rows) > ROWS_OF_WARM_UP else rows)
+
+
+def compare(part: str, run: Run, metrics: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, Any]:
+    """One line of the table."""
+    line = {"part": part, "run": run.name, "gpus": run.num_gpus, "tokens_per_s": rate(metrics)}
+    if part == "tensor":
+        gap = np.abs(metrics["train_loss"] / first["train_loss"] - 1).max()
+        return {**line, "value": float(gap), "passed": bool(gap <= 0.005), "bar": "losses within 0.5 %"}
+    share = rate(metrics) / (rate(first) * run.num_gpus)
+    return {**line, "value": share, "passed": share >= 0.95, "bar": "at least 95 %"}
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Lay the lines out in Markdown."""
+    text = ["| part | run | GPUs | tokens/s | against the first | bar |", "|---|---|---|---|---|---|"]
+    for line in lines:
+        if "missing" in line:
+            text.append(f"| {line['part']} | {line['run']} | {line['gpus']} | not run: {line['missing']} | | |")
+            continue
+        verdict = f"{line['bar']}: {'yes' if line['passed'] else 'NO'}"
+        shown = f"{line['value']:.2%}"
+        text.append(
+            f"| {line['part']} | {line['run']} | {line['gpus']} | {line['tokens_per_s']:,.0f} | {shown} | {verdict} |"
+        )
+    return "\n".join(text)
+
+
+def stand_in(flags: list[str]) -> int:
+    """Be one rank of `train_esm2` on a machine without a GPU."""
+    from bionemo.llm.notices import silence_third_parties
+
+    silence_third_parties()
+    warnings.filterwarnings("ignore", message="The .grad attribute")  # Megatron's, by way of the stand-in
+    from bionemo.core.command import run_command
+    from bionemo.esm2.scripts.train_esm2 import main as train_esm2
+    from bionemo.testing.megatron_on_cpu import megatron_on_cpu
+
+    with megatron_on_cpu():
+        return run_command(train_esm2, flags, prog="train_esm2")
+
+
+def main() -> int:
+    """Run the parts and print the table."""
+    if sys.argv[1:2] == [STAND_IN]:
+        return stand_in(sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=list(parts()), choices=tuple(parts()))
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave the layers as they are")
+    parser.add_argument("--smoke", action="store_true", help="tiny runs on a CPU, to see that everything runs")
+    parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements")
+    arguments = parser.parse_args()
+    import torch
+
+    from bionemo.testing.data.fasta import write_fasta
+    from bionemo.testing.proteins import make_proteins
+
+    num_gpus = 4 if arguments.smoke else torch.cuda.device_count()
+    lines: list[dict[str, Any]] = []
+    start = time.monotonic()
+    with TemporaryDirectory() as folder:
+        number = 400 if arguments.smoke else 40_000
+        fasta = write_fasta(Path(folder) / "proteins.fasta", make_proteins(number, min_length=40, max_length=1200))
+        for part in arguments.parts:
+            first = None
+            for run in parts()[part]:
+                if run.num_gpus > num_gpus:
+                    missing = f"needs {run.num_gpus} GPUs, found {num_gpus}"
+                    lines.append({"part": part, "run": run.name, "gpus": run.num_gpus, "missing": missing})
+                    continue
+                metrics = train(part, run, fasta, Path(folder), arguments)
+                first = metrics if first is None else first
+                lines.append(compare(part, run, metrics, first))
+                print(f"{part}, {run.name}: done after {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+                if arguments.out is not None:
+                    arguments.out.write_text(json.dumps(lines, indent=1))
+    where = "CPU smoke run" if arguments.smoke else f"{num_gpus} x {torch.cuda.get_device_name()}"
+    print(f"{where}, torch {torch.__version__}\n{table(lines)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
