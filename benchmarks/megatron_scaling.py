@@ -68,8 +68,8 @@ def train(part: str, run: Run, fasta: Path, folder: Path, arguments: argparse.Na
 
     settings = {
         "train_fasta": fasta, "result_dir": folder / part, "experiment_name": run.name, "num_gpus": run.num_gpus,
-        "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2), "val_check_interval": arguments.steps,
-        "limit_val_batches": 0, "num_dataset_workers": 1, **run.flags,
+        "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2),
+        "val_check_interval": arguments.steps, "limit_val_batches": 0, "num_dataset_workers": 1, **run.flags,
     }  # fmt: skip
     if arguments.smoke:
         settings = {**settings, "accelerator": "cpu", "num_dataset_workers": 0, **TINY}
