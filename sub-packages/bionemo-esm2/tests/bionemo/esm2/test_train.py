@@ -79,6 +79,17 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def assert_same_run_up_to_rounding(one: Path, other: Path) -> None:
+    """The same packs, and losses and weights that differ by the order of summation at most."""
+    first, second = read_metrics(one / "metrics.csv"), read_metrics(other / "metrics.csv")
+    for name in ("consumed_samples", "consumed_sequences", "consumed_tokens"):
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    for name in ("train_loss", "val_loss", "val_loss_masked"):
+        np.testing.assert_allclose(first[name], second[name], atol=1e-5, err_msg=name)
+    ours, theirs = weights(one), weights(other)
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 1e-5
+
+
 @pytest.fixture(scope="module")
 def reference_run(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny(fasta, tmp_path_factory.mktemp("reference")))
@@ -171,13 +182,7 @@ def test_two_ranks_equal_one_rank_that_accumulates(fasta: Path, tmp_path: Path) 
     one = train(tiny(fasta, tmp_path, experiment_name="one", accumulate_grad_batches=2, **common))
     config = tiny(fasta, tmp_path, experiment_name="two", num_gpus=2, **common)
     run_on_ranks(2, train_on_ranks, config, process_group=False)
-    first, second = read_metrics(one / "metrics.csv"), read_metrics(tmp_path / "two/metrics.csv")
-    for name in ("consumed_samples", "consumed_sequences", "consumed_tokens"):
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-    for name in ("train_loss", "val_loss", "val_loss_masked"):
-        np.testing.assert_allclose(first[name], second[name], atol=1e-5, err_msg=name)
-    ours, theirs = weights(one), weights(tmp_path / "two")
-    assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 1e-5
+    assert_same_run_up_to_rounding(one, tmp_path / "two")
 
 
 def test_resume_on_another_number_of_ranks_consumes_what_is_left(
@@ -213,7 +218,7 @@ def test_tasks_of_slurm_are_the_ranks(fasta: Path, tmp_path: Path) -> None:
     for name, (train_one_rank, sizes) in launches.items():
         config = tiny(fasta, tmp_path, experiment_name=name, num_steps=4, **sizes)
         run_on_ranks(2, train_one_rank, config, process_group=False)
-    assert_same_run(tmp_path / "torchrun", tmp_path / "slurm")
+    assert_same_run_up_to_rounding(tmp_path / "torchrun", tmp_path / "slurm")
 
 
 def test_another_number_of_ranks_than_described_is_refused(fasta: Path, tmp_path: Path, monkeypatch) -> None:
