@@ -45,7 +45,7 @@ def test_every_flag_of_a_command_exists() -> None:
     from bionemo.core.config import config_fields
 
     lines = "".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ").splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         command, *words = line.split()
         module = importlib.import_module(f"bionemo.geneformer.scripts.{command}")
