@@ -115,7 +115,8 @@ def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) ->
     if config.seq_length is not None and not 1 <= config.seq_length <= positions:
         raise ConfigError(f"--seq-length {config.seq_length}: the model has {positions} positions.")
     accelerator = resolve_accelerator(config.accelerator)
-    return replace(config, seq_length=config.seq_length or positions, accelerator=accelerator)
+    changes: dict[str, Any] = {"seq_length": config.seq_length or positions, "accelerator": accelerator}
+    return replace(config, **changes)
 
 
 def read_examples(config: FinetuneGeneformerConfig, dictionaries: Dictionaries) -> tuple[Examples, Examples | None]:
@@ -149,7 +150,7 @@ def read_labelled(
     )
     cells, subset = open_labelled_cells(path, dictionaries, reading)
     usable = np.arange(len(cells.tokens), dtype=np.int64) if subset is None else subset
-    head = {"task": config.task_type, "pooling": config.pooling, "dropout": config.head_dropout}
+    head: dict[str, Any] = {"task": config.task_type, "pooling": config.pooling, "dropout": config.head_dropout}
     if config.gene_labels is not None:
         labels = label_genes(
             read_text_dictionary(config.gene_labels), dictionaries.tokenizer, f"--gene-labels {config.gene_labels}"
@@ -239,6 +240,7 @@ def train_one(
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
         keep_best=config.keep == "best" and fold is None,
+        balance_classes=config.class_weights == "balanced",
         seed=config.seed,
         accelerator=config.accelerator,
         precision=resolve_precision(config.precision, config.accelerator),

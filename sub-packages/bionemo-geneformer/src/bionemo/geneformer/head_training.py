@@ -38,6 +38,7 @@ class HeadTraining:
     warmup_steps: int | None
     weight_decay: float
     keep_best: bool
+    balance_classes: bool = False
     seed: int
     accelerator: str
     precision: str
@@ -59,8 +60,13 @@ class Predictions(NamedTuple):
     @classmethod
     def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
         """Put the predictions of several models one after the other."""
-        columns = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
-        return cls(*columns)
+        tokens = [part.tokens for part in parts if part.tokens is not None]
+        return cls(
+            np.concatenate([part.cells for part in parts]),
+            np.concatenate(tokens) if tokens else None,
+            np.concatenate([part.truth for part in parts]),
+            np.concatenate([part.predicted for part in parts]),
+        )
 
 
 class HeadLoss:
@@ -70,11 +76,21 @@ class HeadLoss:
         is_regression: Squared error rather than cross-entropy.
         is_per_cell: Whether a cell has the label, or each of its tokens.
         mean, std: Of the training values; a regression learns the standardised ones.
+        class_weights: [classes] float32, how much a label counts; None: all alike.
     """
 
-    def __init__(self, *, is_regression: bool, is_per_cell: bool, mean: float = 0.0, std: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        is_regression: bool,
+        is_per_cell: bool,
+        mean: float = 0.0,
+        std: float = 1.0,
+        class_weights: Tensor | None = None,
+    ) -> None:
         self.is_regression, self.is_per_cell = is_regression, is_per_cell
         self.mean, self.std = mean, std
+        self.class_weights = class_weights
         self._kept: list[Predictions] = []
 
     def __call__(self, batch: Mapping[str, Any], outputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -86,8 +102,12 @@ class HeadLoss:
             loss_sum = F.mse_loss(predicted.squeeze(1).float(), targets, reduction="sum")
             count = torch.tensor(len(labels), device=labels.device)
         else:
-            loss_sum = F.cross_entropy(predicted.float(), labels, ignore_index=MLM_LOSS_IGNORE_INDEX, reduction="sum")
-            count = (labels != MLM_LOSS_IGNORE_INDEX).sum()
+            weights = None if self.class_weights is None else self.class_weights.to(labels.device)
+            loss_sum = F.cross_entropy(
+                predicted.float(), labels, weights, ignore_index=MLM_LOSS_IGNORE_INDEX, reduction="sum"
+            )
+            rows = labels[labels != MLM_LOSS_IGNORE_INDEX]
+            count = torch.tensor(len(rows), device=labels.device) if weights is None else weights[rows].sum()
         if not torch.is_grad_enabled():
             self._kept.append(self._read(batch, labels, predicted))
         return loss_sum, count
@@ -177,7 +197,7 @@ def train_head(
     """
     folder.mkdir(parents=True, exist_ok=True)
     head = module.head_config
-    loss = build_loss(module, train_data)
+    loss = build_loss(module, train_data, balance_classes=settings.balance_classes)
     steps_per_epoch = math.ceil(len(train_data) / settings.cells_per_step)
     max_steps = settings.num_epochs * steps_per_epoch
     warmup_steps = settings.warmup_steps
@@ -225,15 +245,28 @@ def train_head(
     return keeper.predictions
 
 
-def build_loss(module: GeneformerWithHead, train_data: LabelledCellDataset) -> HeadLoss:
-    """Build the loss; a regression is standardised by the training values."""
+def build_loss(module: GeneformerWithHead, train_data: LabelledCellDataset, *, balance_classes: bool) -> HeadLoss:
+    """Build the loss: a regression is standardised by the training values, classes weighted by their frequency."""
     head = module.head_config
-    shared = {"is_regression": head.is_regression, "is_per_cell": head.is_per_cell}
-    if not head.is_regression:
-        return HeadLoss(**shared)
+    labels = training_labels(train_data)
+    if head.is_regression:
+        values = labels.astype(np.float64)
+        std = float(values.std()) or 1.0
+        return HeadLoss(is_regression=True, is_per_cell=True, mean=float(values.mean()), std=std)
+    weights = None
+    if balance_classes:
+        counts = np.bincount(labels, minlength=len(head.classes))
+        weights = torch.from_numpy(len(labels) / (len(counts) * counts.clip(min=1))).float()
+    return HeadLoss(is_regression=False, is_per_cell=head.is_per_cell, class_weights=weights)
+
+
+def training_labels(train_data: LabelledCellDataset) -> NDArray[Any]:
+    """Labels of the training cells, or the classes of the genes that have one."""
+    if train_data.gene_labels is not None:
+        return train_data.gene_labels[train_data.gene_labels != MLM_LOSS_IGNORE_INDEX]
     assert train_data.cell_labels is not None
-    values = train_data.cell_labels[train_data.records(np.arange(len(train_data)))].astype(np.float64)
-    return HeadLoss(**shared, mean=float(values.mean()), std=float(values.std()) or 1.0)
+    labels: NDArray[Any] = train_data.cell_labels[train_data.records(np.arange(len(train_data)))]
+    return labels
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def train(config: TrainGeneformerConfig) -> Path:
     dictionaries = read_dictionaries(config)
     shape = model_config(config, dictionaries)
     config = resolve(config, shape)
-    layout, objective = GeneformerLayout(dictionaries), None
+    layout: GeneformerLayout = GeneformerLayout(dictionaries)
+    objective: Objective | None = None
     if config.training_model_config_class == "FineTuneSeqLenBioBertConfig":
         shape = with_sequence_length_head(shape)
         layout = SequenceLengthLayout(dictionaries)
@@ -133,7 +135,7 @@ def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> G
         return GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
     tokenizer = dictionaries.tokenizer
     family = tokenizer.variant.name
-    changes = {
+    changes: dict[str, Any] = {
         "vocab_size": tokenizer.vocab_size,
         "vocabulary_fingerprint": tokenizer.fingerprint,
         "biobert_spec_option": config.biobert_spec_option,
@@ -166,10 +168,8 @@ def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionari
         empty_cells=config.empty_cells,
         refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
     )
-    if config.data_dir is not None:
-        train_path, valid_path = config.data_dir / "train", config.data_dir / "val"
-    else:
-        train_path, valid_path = required(config.train_tokens), config.valid_tokens
+    valid_path = config.valid_tokens if config.data_dir is None else config.data_dir / "val"
+    train_path = required(config.train_tokens) if config.data_dir is None else config.data_dir / "train"
     train_cells = open_cells(train_path, dictionaries, reading)
     if valid_path is not None:
         return train_cells, open_cells(valid_path, dictionaries, reading)

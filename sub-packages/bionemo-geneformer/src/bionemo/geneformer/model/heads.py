@@ -207,6 +207,7 @@ def freeze_layers(model: MegatronBioBertModel, num_layers: int) -> None:
     """
     if num_layers > len(model.encoder.layers):
         raise ConfigError(f"--num-frozen-layers {num_layers}: the model has {len(model.encoder.layers)} layers.")
+    assert model.embedding is not None
     model.embedding.requires_grad_(False)
     for layer in model.encoder.layers[:num_layers]:
         layer.requires_grad_(False)

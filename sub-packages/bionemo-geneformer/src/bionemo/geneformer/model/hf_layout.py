@@ -125,8 +125,8 @@ class GeneformerLayout:
         reader = TensorReader(
             {name: value for name, value in tensors.items() if not name.startswith(OTHER_HEADS)}, IGNORED_SUFFIXES
         )
-        names = renamed_parameters(config, token_head=token_head)
-        state = {own: reader.take(theirs, *shape) for own, theirs, shape in names}
+        renamed = renamed_parameters(config, token_head=token_head)
+        state = {own: reader.take(theirs, *shape) for own, theirs, shape in renamed}
         tables = ((WORD_EMBEDDINGS, (config.hidden_size,)), (OUTPUT_BIAS, ()))
         for (own, theirs), columns in tables if token_head else tables[:1]:
             padded = config.padded_vocab_size(config.vocab_size)

@@ -63,6 +63,9 @@ class FinetuneGeneformerConfig:
     )
     head_dropout: float = option(0.1, group=TASK, help="Dropout before the last layer.")
 
+    class_weights: Literal["none", "balanced"] = option(
+        "none", group=TRAINING, help="Whether rare classes count as much in the loss as frequent ones."
+    )
     encoder_frozen: bool = option(False, group=TRAINING, help="Train the head alone.")
     num_frozen_layers: int = option(0, group=TRAINING, help="Keep the embeddings and this many first layers.")
     lora_finetune: bool = option(False, group=TRAINING, help="Train low-rank adapters in place of the matrices.")
@@ -151,6 +154,8 @@ def check_flags(config: FinetuneGeneformerConfig) -> None:
         raise ConfigError(f"--task-type {config.task_type}: needs --label-column.")
     elif config.gene_labels is not None:
         raise ConfigError("--gene-labels: has a meaning with --task-type gene-classification only.")
+    if config.task_type == "regression" and "class_weights" in given:
+        raise ConfigError("--class-weights: has no meaning with --task-type regression.")
     if config.task_type == "regression" and config.folds is not None:
         raise ConfigError("--folds: are stratified by class; give --valid-data-path for a regression.")
 

@@ -53,9 +53,17 @@ class BioBertOutput(BioBertOutputCore, total=False):
 class ModelTokenizer(Protocol):
     """What a model needs to know of its tokenizer."""
 
-    vocab_size: int
-    mask_token_id: int
-    pad_token_id: int
+    @property
+    def vocab_size(self) -> int:
+        """Tokens there are."""
+
+    @property
+    def mask_token_id(self) -> int:
+        """Id that hides a token."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """Id that fills up a batch."""
 
 
 class PackedOutput(NamedTuple):
