@@ -18,7 +18,6 @@ class ParallelConfig:
     Attributes:
         tensor_model_parallel_size: Ranks that share each matrix.
         pipeline_model_parallel_size: Stages of consecutive layers.
-        virtual_pipeline_model_parallel_size: Pieces of each stage, dealt to the stages in turn; None for one piece.
         num_layers_in_first_pipeline_stage: Layers of the first stage; None shares them evenly.
         context_parallel_size: Ranks that share the tokens of each pack.
         sequence_parallel: Also share norms and dropouts among the tensor-parallel ranks.
@@ -31,7 +30,6 @@ class ParallelConfig:
 
     tensor_model_parallel_size: int = 1
     pipeline_model_parallel_size: int = 1
-    virtual_pipeline_model_parallel_size: int | None = None
     num_layers_in_first_pipeline_stage: int | None = None
     context_parallel_size: int = 1
     sequence_parallel: bool = False
@@ -50,12 +48,13 @@ class ParallelConfig:
         for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
-        for name in ("virtual_pipeline_model_parallel_size", "num_layers_in_first_pipeline_stage"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{flag(name)} {value}: must be at least 1.")
-            if value is not None and self.pipeline_model_parallel_size == 1:
-                raise ConfigError(f"{flag(name)} {value}: needs --pipeline-model-parallel-size of at least 2.")
+        first = self.num_layers_in_first_pipeline_stage
+        if first is not None:
+            spelled = f"{flag('num_layers_in_first_pipeline_stage')} {first}"
+            if first < 1:
+                raise ConfigError(f"{spelled}: must be at least 1.")
+            if self.pipeline_model_parallel_size == 1:
+                raise ConfigError(f"{spelled}: needs --pipeline-model-parallel-size of at least 2.")
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise ConfigError("--sequence-parallel: needs --tensor-model-parallel-size of at least 2.")
         if self.overlap_param_gather and not (self.use_distributed_optimizer and self.overlap_grad_reduce):
@@ -131,20 +130,15 @@ class ParallelConfig:
             )
 
     def _check_stages(self, num_layers: int) -> None:
-        stages, pieces = self.pipeline_model_parallel_size, self.virtual_pipeline_model_parallel_size or 1
+        stages = self.pipeline_model_parallel_size
         first = self.num_layers_in_first_pipeline_stage
         if first is None:
-            if num_layers % (stages * pieces):
-                many = f" x --virtual-pipeline-model-parallel-size {pieces}" if pieces > 1 else ""
+            if num_layers % stages:
                 raise ParallelismError(
-                    f"--pipeline-model-parallel-size {stages}{many} does not divide the {num_layers} layers. "
+                    f"--pipeline-model-parallel-size {stages} does not divide the {num_layers} layers. "
                     "--decoder-first-pipeline-num-layers gives the first stage another number."
                 )
             return
-        if pieces > 1:
-            raise ParallelismError(
-                "--decoder-first-pipeline-num-layers and --virtual-pipeline-model-parallel-size cannot be combined."
-            )
         if first >= num_layers or (num_layers - first) % (stages - 1):
             raise ParallelismError(
                 f"--decoder-first-pipeline-num-layers {first} leaves {num_layers - first} of {num_layers} layers, "

@@ -19,7 +19,6 @@ MODEL = {"num_layers": 6, "num_attention_heads": 20, "ffn_hidden_size": 1280, "p
         ({"tensor_model_parallel_size": 0}, "--tensor-model-parallel-size 0: must be at least 1"),
         ({"context_parallel_size": -1}, "--context-parallel-size -1"),
         ({"sequence_parallel": True}, "--sequence-parallel: needs --tensor-model-parallel-size"),
-        ({"virtual_pipeline_model_parallel_size": 2}, "--virtual-pipeline-model-parallel-size 2: needs"),
         ({"num_layers_in_first_pipeline_stage": 2}, "--decoder-first-pipeline-num-layers 2: needs"),
         ({"overlap_param_gather": True}, "--overlap-param-gather: needs --use-distributed-optimizer"),
         ({"recompute": "some"}, "--recompute some: not one of none, selective, full"),
@@ -44,11 +43,6 @@ def test_settings_that_are_impossible_by_themselves(settings: dict, message: str
             "--tensor-model-parallel-size 4 does not divide the 1282 feed-forward channels",
         ),
         ({"pipeline_model_parallel_size": 4}, {}, "--pipeline-model-parallel-size 4 does not divide the 6 layers"),
-        (
-            {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2},
-            {},
-            "--virtual-pipeline-model-parallel-size 2 does not divide the 6 layers",
-        ),
         (
             {"pipeline_model_parallel_size": 3, "num_layers_in_first_pipeline_stage": 3},
             {},
