@@ -67,7 +67,8 @@ class PackedCellDataset(PackedDataset):
             DataError: A token is not in the vocabulary.
         """
         tokens, lengths = self.cells.read(records)
-        if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.tokenizer.vocab_size:
+        # As unsigned numbers negative ones are too large as well.
+        if len(tokens) and int(tokens.view(np.uint64).max()) >= self.tokenizer.vocab_size:
             raise DataError(
                 f"A cell has the token {int(tokens.max())}, but the vocabulary has {self.tokenizer.vocab_size}. "
                 "The cells were tokenised with another dictionary."

@@ -13,6 +13,7 @@ Letters: C cells of a data set, B cells of a request, K stored values, G columns
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.scdl.io.row_chunks import row_chunks
 
 
-_BLOCK_VALUES = 2**15
+_BLOCK_VALUES = 2**16
 """Stored values ranked together: the scratch arrays stay in the processor's cache."""
 
 
@@ -135,25 +136,28 @@ class RankEncoder:
 
 
 class _KeyTable:
-    """What a column contributes to the key of a count: the inverse of its gene's median, and the token."""
+    """What a column contributes to the key of a count: its token below, and above the inverse of its gene's median.
+
+    The halves are those of a little-endian machine, like the archives.
+    """
 
     def __init__(self, tokens: NDArray[np.integer], is_kept: NDArray[np.bool_], inverse_medians: NDArray[np.float32]):
-        self._factors = np.where(is_kept, inverse_medians[tokens], np.float32(0))
-        self._tokens = tokens.astype(np.uint64)
+        self._entries = tokens.astype(np.uint64)
+        self._entries.view(np.float32)[1::2] = np.where(is_kept, inverse_medians[tokens], np.float32(0))
 
     def keys(self, counts: Counts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """[K] uint64 keys, the smallest for the highest value, and [B] int64 how many of each cell count."""
-        num_values = len(counts.columns)
+        out = BATCHES.empty(len(counts.columns), np.uint64)
         # Without "clip" NumPy would fill a copy of `out`; the sources check the columns.
-        values = np.take(self._factors, counts.columns, out=BATCHES.empty(num_values, np.float32), mode="clip")
+        keys: NDArray[np.uint64] = np.take(self._entries, counts.columns, out=out, mode="clip")
+        values, bits = keys.view(np.float32)[1::2], keys.view(np.uint32)[1::2]
         values *= counts.values.astype(np.float32, copy=False)
-        bits = values.view(np.uint32)
-        kept = np.zeros(len(counts.row_ptr) - 1, dtype=np.int64)
-        has_values = np.diff(counts.row_ptr) > 0
-        if len(bits):
-            kept[has_values] = np.add.reduceat(bits != 0, counts.row_ptr[:-1][has_values], dtype=np.int64)
-        keys = np.take(self._tokens, counts.columns, out=BATCHES.empty(num_values, np.uint64), mode="clip")
-        keys.view(np.uint32)[1::2] = np.invert(bits, out=bits)
+        is_kept = bits != 0
+        kept = np.diff(counts.row_ptr)
+        if not is_kept.all():
+            bounds = counts.row_ptr.tolist()
+            kept = np.array([np.count_nonzero(is_kept[a:b]) for a, b in pairwise(bounds)], dtype=np.int64)
+        np.invert(bits, out=bits)
         return keys, kept
 
 

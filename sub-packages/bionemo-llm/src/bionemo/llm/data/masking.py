@@ -94,6 +94,9 @@ class PackMask(NamedTuple):
     replacement_ids: NDArray[np.int64]
     """[M] int64, what the model reads there."""
 
+    original_ids: NDArray[np.int64]
+    """[M] int64, what was there."""
+
 
 def mask_pack(
     tokens: NDArray[np.integer],
@@ -123,13 +126,14 @@ def mask_pack(
     ordinary = np.ones(len(positions), dtype=bool)
     for special_id in masking.special_ids:
         ordinary &= originals != special_id
-    positions, originals = positions[ordinary], originals[ordinary]
+    if not ordinary.all():
+        positions, originals = positions[ordinary], originals[ordinary]
     draw = words[positions] >> np.uint64(32)
     hide_below = np.uint64(round(masking.mask_prob * masking.mask_token_prob * _HALF_WORD))
     replace_below = np.uint64(
         round(masking.mask_prob * (masking.mask_token_prob + masking.random_token_prob) * _HALF_WORD)
     )
-    replacement_ids = originals
+    replacement_ids = originals.copy()
     hidden = draw < hide_below
     replaced = np.flatnonzero((draw < replace_below) & ~hidden)
     replacement_ids[hidden] = masking.mask_token_id
@@ -141,7 +145,7 @@ def mask_pack(
             replacement_ids[replaced] = choices.start + choices.step * chosen
         else:
             replacement_ids[replaced] = np.asarray(choices, dtype=np.int64)[chosen]
-    return PackMask(positions, replacement_ids)
+    return PackMask(positions, replacement_ids, originals)
 
 
 def apply_bert_pretraining_mask(

@@ -66,9 +66,9 @@ def build_packed_batch(
     labels.fill(MLM_LOSS_IGNORE_INDEX)
     if masking is not None and num_sequences:
         mask_idx = sample_idx if mask_idx is None else mask_idx
-        positions, replacement_ids = mask_pack(tokens, lengths, mask_idx, epoch=epoch, masking=masking)
-        labels[positions] = input_ids[positions]
-        input_ids[positions] = replacement_ids
+        mask = mask_pack(tokens, lengths, mask_idx, epoch=epoch, masking=masking)
+        labels[mask.positions] = mask.original_ids
+        input_ids[mask.positions] = mask.replacement_ids
     rounded = max(-(-num_sequences // sequences_multiple), 1) * sequences_multiple
     cu_seqlens = np.full(rounded + 1, num_tokens, dtype=np.int32)
     cu_seqlens[0] = 0
