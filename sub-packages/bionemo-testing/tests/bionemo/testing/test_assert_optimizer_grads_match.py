@@ -58,9 +58,7 @@ def test_a_vocabulary_padded_further_is_the_same(tmp_path, moments):
 
 def test_other_names_are_listed_on_both_sides(tmp_path, moments):
     renamed = {name.replace("layers.0", "layers.1"): tensor for name, tensor in moments.items()}
-    with pytest.raises(
-        AssertionError, match=r"only in .*first \['encoder.layers.0.*only in .*\['encoder.layers.1"
-    ):
+    with pytest.raises(AssertionError, match=r"only in .*first \['encoder.layers.0.*only in .*\['encoder.layers.1"):
         assert_optimizer_states_match([save(tmp_path / "first", moments), save(tmp_path / "second", renamed)])
 
 
