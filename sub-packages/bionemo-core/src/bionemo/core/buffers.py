@@ -43,8 +43,9 @@ class BufferPool:
                     return kept[position][:size_bytes].view(dtype)
             room = np.empty(2**size_class, np.uint8)
             kept.append(room)
-            # The oldest goes: somebody keeps it for long and will free it himself.
-            if len(kept) > min(_MAX_PER_CLASS, self.max_bytes // 8 // 2**size_class):
+            # The oldest goes: somebody keeps it for long and will free it himself. A class may have a quarter of the
+            # bytes, for the batches that some threads prepare ahead are all of one size.
+            if len(kept) > min(_MAX_PER_CLASS, self.max_bytes // 4 // 2**size_class):
                 del kept[0]
             return room[:size_bytes].view(dtype)
 
