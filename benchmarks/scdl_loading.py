@@ -32,7 +32,7 @@ import numpy as np
 
 
 BATCH_SIZE = 128
-NUM_BATCHES = 400
+NUM_BATCHES = 800
 ROUNDS = 5
 HERE = (
     "raw bound, random",
@@ -225,7 +225,7 @@ def scdl_batches(folder: Path, sampler: Any, *, workers: int = 0) -> Iterable[An
 
 def sequential(num_rows: int) -> list[list[int]]:
     """Batches of consecutive rows from the start."""
-    stop = min(num_rows, 2 * NUM_BATCHES * BATCH_SIZE)
+    stop = min(num_rows, NUM_BATCHES * BATCH_SIZE)
     return [list(range(start, min(start + BATCH_SIZE, stop))) for start in range(0, stop, BATCH_SIZE)]
 
 
@@ -303,7 +303,7 @@ def measure(name: str, folder: Path, round_number: int) -> dict[str, float]:
         "raw bound, sequential": lambda: raw_bound(archive, sequential(num_rows)),
         "ours, random": lambda: scdl_batches(archive, batches),
         "ours, sequential": lambda: scdl_batches(archive, sequential(num_rows)),
-        "ours, block-shuffled": lambda: ours_block_shuffled(archive, limit=2 * NUM_BATCHES),
+        "ours, block-shuffled": lambda: ours_block_shuffled(archive, limit=NUM_BATCHES),
         "ours, block-shuffled, cold": lambda: ours_block_shuffled(archive, limit=None),
         "ours, random, 1 worker": lambda: scdl_batches(archive, batches, workers=1),
         "ours, random, 2 workers": lambda: scdl_batches(archive, batches, workers=2),
@@ -318,10 +318,10 @@ def measure(name: str, folder: Path, round_number: int) -> dict[str, float]:
         import anndata
 
         adata = anndata.read_h5ad(h5ad, backed="r" if "backed" in name else None)
-        few = batches[: len(batches) // (20 if "backed" in name else 1)]
+        few = batches[: len(batches) // (40 if "backed" in name else 1)]
         return consume(anndata_batches(adata, few))
     if name.startswith("scDataset"):
-        return consume(batch for batch, _ in zip(scdataset_batches(h5ad, 64), range(NUM_BATCHES // 2), strict=False))
+        return consume(batch for batch, _ in zip(scdataset_batches(h5ad, 64), range(NUM_BATCHES // 4), strict=False))
     if name.endswith("cold"):
         drop_from_cache(archive)
         before = disk_bytes_read()
