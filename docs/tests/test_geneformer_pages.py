@@ -15,6 +15,7 @@ import pytest
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "user-guide"
 PAGES = {
     "geneformer-pbmc": ["700 cells of 185 to 411 tokens", "(700, 64) float32", "PCA          macro-F1 0.7"],
+    "geneformer-perturbation": ["of 40 cells", "config.yaml shifts.parquet states.json statistics.csv volcano.png"],
 }
 
 
