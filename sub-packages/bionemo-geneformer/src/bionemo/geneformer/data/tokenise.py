@@ -20,7 +20,14 @@ from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json
 from bionemo.core.progress import progress_bar
 from bionemo.core.resumable import ResumableDirectory, resumable_directory
-from bionemo.geneformer.data.arrow_dataset import open_shard, shard_name, with_features, write_index, write_shard
+from bionemo.geneformer.data.arrow_dataset import (
+    STATE_NAME,
+    open_shard,
+    shard_name,
+    with_features,
+    write_index,
+    write_shard,
+)
 from bionemo.geneformer.data.cell_tokens import FINGERPRINT_KEY
 from bionemo.geneformer.data.count_cells import CountCells, Coverage
 
@@ -99,7 +106,10 @@ def tokenise(
                 bar.update(len(part))
                 continue
             _write_part(cells, folder, name, part, kept_obs, empty_cells=options.empty_cells, bar=bar)
-        _finish(cells, folder, names, len(obs) - len(rows))
+        if not folder.has(STATE_NAME):  # written last of what the notes are needed for
+            _finish(cells, folder, names, len(obs) - len(rows))
+        for name in names:
+            _note_path(folder, name).unlink(missing_ok=True)
     return folder.path
 
 
@@ -221,8 +231,6 @@ def _finish(cells: CountCells, folder: ResumableDirectory, names: list[str], num
     cells.encoder.tokenizer.save_vocab(folder.part(VOCABULARY_NAME))
     write_json(folder.part(REPORT_NAME), report)
     write_index(folder.work_dir, tables[0].schema, names)
-    for name in names:
-        _note_path(folder, name).unlink()
     logger.info(
         "%s: %d cells, %.1f %% of the counts are of known genes; %s lists the genes left out",
         cells.source.name,

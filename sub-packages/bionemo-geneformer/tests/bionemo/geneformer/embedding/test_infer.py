@@ -277,7 +277,8 @@ def infer_all(arguments, cells_per_portion):
     assert main(arguments) == 0
 
 
-def test_kills_leave_whole_results_or_work_that_goes_on(tmp_path, embedding_files):
+@pytest.mark.parametrize("kills", [None, pytest.param(50, marks=pytest.mark.nightly)])
+def test_kills_leave_whole_results_or_work_that_goes_on(tmp_path, embedding_files, kills):
     files = embedding_files("V2")
     assert run(files, tmp_path / "undisturbed") == 0
     expected = read_embeddings(tmp_path / "undisturbed")
@@ -299,7 +300,7 @@ def test_kills_leave_whole_results_or_work_that_goes_on(tmp_path, embedding_file
             assert all(pq.read_table(path).num_rows == 1 for path in parts)
             landed.append(len(parts))
 
-    kill_runner(infer_all, arguments, 1, check=check, preload=PRELOAD)
+    kill_runner(infer_all, arguments, 1, check=check, kills=kills, preload=PRELOAD)
     assert landed
 
 
