@@ -38,8 +38,9 @@ def pretrained(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     module: GeneformerMaskedLM = build_geneformer(config, seed=5)
     module.dictionaries = Dictionaries(tokenizer, read_gene_medians(cell_files.gene_medians), {})
-    save_geneformer(module, tmp_path_factory.mktemp("pretrained") / "model")
-    return tmp_path_factory.getbasetemp() / "pretrained0/model"
+    directory = tmp_path_factory.mktemp("pretrained") / "model"
+    save_geneformer(module, directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
