@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The fine-tuning tutorial of Geneformer runs, shortened; its notebook is the script, with its picture."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+GUIDE = Path(__file__).resolve().parents[1] / "docs" / "user-guide"
+SCRIPT = GUIDE / "geneformer-finetune.py"
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    pytest.importorskip("scanpy")
+    environment = os.environ | {"MPLBACKEND": "Agg", "TUTORIAL_EPOCHS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for line in ("767 tokens", "140 cells held out", "10 types, probabilities sum to 1.00"):
+        assert line in done.stdout
+
+
+def test_the_notebook_is_the_script_with_its_picture() -> None:
+    notebook = json.loads(SCRIPT.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    script = SCRIPT.read_text(encoding="utf-8")
+    for cell in notebook["cells"]:
+        for line in "".join(cell["source"]).splitlines():
+            assert (f"# {line}".rstrip() if cell["cell_type"] == "markdown" else line) in script
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
