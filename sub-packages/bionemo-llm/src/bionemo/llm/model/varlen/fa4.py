@@ -14,13 +14,8 @@ import torch
 from torch import Tensor
 
 
-def plan(cu_seqlens: Tensor, num_heads: int, head_dim: int) -> Tensor:
-    """Give what the kernel needs to know of a pack: ``cu_seqlens`` [B + 1] int32 as it is."""
-    return cu_seqlens
-
-
 def attend(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float) -> Tensor:
-    """Attend within each sequence; arguments and result as in :func:`bionemo.llm.model.varlen.torch_flash.attend`."""
+    """Attend within each sequence; plan, arguments and result as in :mod:`bionemo.llm.model.varlen.torch_flash`."""
     context: Tensor = _forward(query, key, value, plan, max_seqlen, scale)[0]
     return context
 

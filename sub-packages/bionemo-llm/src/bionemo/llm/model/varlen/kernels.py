@@ -38,7 +38,7 @@ class VarlenKernel(NamedTuple):
 
 
 KERNELS = {
-    "fa4": VarlenKernel("flash_attn.cute", "bionemo-llm[fa4]", fa4.plan, fa4.attend),
+    "fa4": VarlenKernel("flash_attn.cute", "bionemo-llm[fa4]", torch_flash.plan, fa4.attend),
     "cudnn": VarlenKernel("cudnn", "bionemo-llm[cudnn]", cudnn_flash.plan, cudnn_flash.attend),
     "torch": VarlenKernel("torch", "torch", torch_flash.plan, torch_flash.attend),
 }
