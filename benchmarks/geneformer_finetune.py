@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("pretrained", "token-dictionary", "gene-medians", "gene-names"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--lr", type=float, default=3e-3)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -69,7 +69,7 @@ def main() -> int:
                 class_weights="balanced",
                 num_epochs=arguments.epochs,
                 lr=arguments.lr,
-                micro_batch_size=16,
+                micro_batch_size=32,
                 accelerator="cpu",
                 result_dir=folder / "runs",
                 seed=SEED,

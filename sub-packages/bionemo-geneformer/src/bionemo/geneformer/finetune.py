@@ -241,6 +241,7 @@ def train_one(
         weight_decay=config.weight_decay,
         keep_best=config.keep == "best" and fold is None,
         balance_classes=config.class_weights == "balanced",
+        standardize=config.standardize_cells,
         seed=config.seed,
         accelerator=config.accelerator,
         precision=resolve_precision(config.precision, config.accelerator),

@@ -14,9 +14,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from bionemo.geneformer.data.labels import LabelledCellDataset
 from bionemo.geneformer.model.heads import GeneformerWithHead
+from bionemo.geneformer.model.standardization import (
+    StandardizedPooler,
+    absorb_standardization,
+    standardize_cells,
+)
 from bionemo.geneformer.scores import classification_scores
 from bionemo.llm.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
@@ -26,6 +32,10 @@ from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.trainer import build_trainer
+
+
+STATISTICS_CELLS = 2048
+"""Training cells whose mean and variance stand for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +49,7 @@ class HeadTraining:
     weight_decay: float
     keep_best: bool
     balance_classes: bool = False
+    standardize: bool = True
     seed: int
     accelerator: str
     precision: str
@@ -170,6 +181,45 @@ class EpochKeeper(pl.Callback):
             module.load_state_dict(self._weights)
 
 
+class CellStatistics(pl.Callback):
+    """Measures training cells before training and before every validation, at the weights of that moment.
+
+    Args:
+        pooler: Gets the statistics.
+        batches: Of the training cells in random order, the same at every call.
+        num_cells: How many are measured.
+    """
+
+    def __init__(self, pooler: StandardizedPooler, batches: DataLoader[Any], num_cells: int) -> None:
+        self.pooler, self.batches, self.num_cells = pooler, batches, num_cells
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Measure before the first step."""
+        self.measure(trainer, module)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Measure before the held-out cells."""
+        self.measure(trainer, module)
+
+    @torch.no_grad()
+    def measure(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Let the cells pass, without dropout."""
+        pooled: list[Tensor] = []
+        hook = self.pooler.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0].float()))
+        model, num_seen = module.module, 0
+        was_training = model.training
+        model.eval()
+        with trainer.precision_plugin.forward_context():
+            for batch in self.batches:
+                model.forward_packed(trainer.strategy.batch_to_device(batch, module.device))
+                num_seen += batch["num_sequences"]
+                if num_seen >= self.num_cells:
+                    break
+        model.train(was_training)
+        hook.remove()
+        self.pooler.measure(torch.cat(pooled))
+
+
 def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """Predict the labels of a batch."""
     assert isinstance(module, GeneformerWithHead)
@@ -198,6 +248,7 @@ def train_head(
     folder.mkdir(parents=True, exist_ok=True)
     head = module.head_config
     loss = build_loss(module, train_data, balance_classes=settings.balance_classes)
+    pooler = standardize_cells(module) if settings.standardize else None
     steps_per_epoch = math.ceil(len(train_data) / settings.cells_per_step)
     max_steps = settings.num_epochs * steps_per_epoch
     warmup_steps = settings.warmup_steps
@@ -218,6 +269,11 @@ def train_head(
     run = RunDirectory(folder)
     metrics = MetricsWriter(run, MetricsCsv.resume_from(run.metrics_path, 0), max(1, steps_per_epoch // 4))
     keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
+    loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
+    statistics = []
+    if pooler is not None:
+        batches = build_pack_loader(train_data, loading)
+        statistics.append(CellStatistics(pooler, batches, min(len(train_data), STATISTICS_CELLS)))
     trainer = build_trainer(
         accelerator=settings.accelerator,
         precision=settings.precision,
@@ -228,10 +284,9 @@ def train_head(
         limit_val_batches=1.0,
         accumulate_grad_batches=1,
         gradient_clip=engine.optimizer_config.gradient_clip,
-        callbacks=[metrics, keeper, ProgressBar(metrics)],
+        callbacks=[*statistics, metrics, keeper, ProgressBar(metrics)],
         loggers=[],
     )
-    loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
     trainer.fit(
         engine,
         build_pack_loader(train_data, loading, num_workers=settings.num_workers),
@@ -239,6 +294,7 @@ def train_head(
     )
     module.cpu()
     keeper.restore(module)
+    absorb_standardization(module)
     absorb_scale(module, loss)
     module.eval()
     assert keeper.predictions is not None

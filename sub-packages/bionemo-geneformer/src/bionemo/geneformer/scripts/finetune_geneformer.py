@@ -66,6 +66,9 @@ class FinetuneGeneformerConfig:
     class_weights: Literal["none", "balanced"] = option(
         "none", group=TRAINING, help="Whether rare classes count as much in the loss as frequent ones."
     )
+    standardize_cells: bool = option(
+        True, group=TRAINING, help="Bring what the head sees of cells to mean 0 and variance 1; same model on saving."
+    )
     encoder_frozen: bool = option(False, group=TRAINING, help="Train the head alone.")
     num_frozen_layers: int = option(0, group=TRAINING, help="Keep the embeddings and this many first layers.")
     lora_finetune: bool = option(False, group=TRAINING, help="Train low-rank adapters in place of the matrices.")
