@@ -12,10 +12,10 @@ genes' vectors in the second to last layer.
 - this package: one packed stream, the unperturbed cell once, nothing behind the layer.
 - straightforward: batches of 8 cells; for every rank the gene of that rank is deleted from each cell that has it,
   cells and perturbed cells are padded to the longest, and BertForMaskedLM returns the hidden states of both.
+- padded, cells once: the same, but the unperturbed cells go through the model once.
 
 With --all-peers also:
 
-- padded, cells once: the same, but the unperturbed cells go through the model once.
 - padded to the context: batches of 8 lists of one cell (two batches are timed and scaled), cells once.
 - in pairs: each perturbed list beside the unperturbed one, padded, two rows a batch.
 - cell by cell: one cell at a time in batches of 8, so that nothing needs padding, cells once.
@@ -54,7 +54,7 @@ Values = dict[tuple[int, int], float]
 
 
 def main() -> int:
-    """Print cells by CPU-second of every way; 1 where the straightforward loop is not outrun as required."""
+    """Print cells by CPU-second of every way; 1 where a padded loop is not outrun as required."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--size", default="V1-10M")
@@ -72,10 +72,10 @@ def main() -> int:
     ways: dict[str, Callable[[], Values]] = {
         "this package": lambda: ours(module, cells),
         "straightforward": lambda: padded(peer, cells, cells_once=False),
+        "padded, cells once": lambda: padded(peer, cells, cells_once=True),
     }
     if options.all_peers:
         ways |= {
-            "padded, cells once": lambda: padded(peer, cells, cells_once=True),
             "in pairs": lambda: in_pairs(peer, cells),
             "cell by cell": lambda: cell_by_cell(peer, cells),
             "cell by cell, encoder": lambda: cell_by_cell(peer.bert, cells),
@@ -95,8 +95,8 @@ def main() -> int:
         if options.all_peers:
             scaled = seconds_to_the_context(peer, cells)
             report("padded to the context", len(cells) / scaled, scaled / seconds["this package"])
-    ratio = seconds["straightforward"] / seconds["this package"]
-    print(f"required: {REQUIRED_RATIO:.0f} times the straightforward loop, found {ratio:.2f}")
+    ratio = min(seconds[name] for name in ("straightforward", "padded, cells once")) / seconds["this package"]
+    print(f"required: {REQUIRED_RATIO:.0f} times the faster of the two padded loops, found {ratio:.2f}")
     return 0 if ratio >= REQUIRED_RATIO else 1
 
 

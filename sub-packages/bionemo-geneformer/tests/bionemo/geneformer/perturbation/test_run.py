@@ -168,7 +168,10 @@ def same_files(one: Path, other: Path) -> None:
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
 
 
-def test_killed_and_called_again_equals_never_killed(perturbation_files: Files, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [None, pytest.param(50, marks=pytest.mark.nightly)])
+def test_killed_and_called_again_equals_never_killed(
+    kills: int | None, perturbation_files: Files, tmp_path: Path
+) -> None:
     files = perturbation_files("V1")
     changes = {**STATES, "gene_cosines": True, "tokens_per_batch": 32}
     perturb_in_child(settings(files, tmp_path / "reference", **changes))
@@ -192,7 +195,7 @@ def test_killed_and_called_again_equals_never_killed(perturbation_files: Files, 
         for name in ("out", "out.incomplete"):
             shutil.rmtree(tmp_path / name, ignore_errors=True)
 
-    kill_runner(perturb_in_child, config, check=check, prepare=prepare, preload=PRELOAD)
+    kill_runner(perturb_in_child, config, check=check, prepare=prepare, kills=kills, preload=PRELOAD)
     assert parts
 
 
