@@ -140,6 +140,13 @@ def assert_same_weights(one: Path, other: Path, tolerance: float = 1e-5) -> None
     assert max(gaps.values()) < tolerance, max(gaps, key=gaps.__getitem__)
 
 
+@pytest.fixture(scope="module")
+def deep_run(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four layers, for stages of several pieces."""
+    config = tiny(fasta, tmp_path_factory.mktemp("deep"), accumulate_grad_batches=2, num_layers=4)
+    return train(config)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_run: Path, tmp_path: Path) -> None:
     config, num_ranks = layout_config(name, fasta, tmp_path)
@@ -147,6 +154,35 @@ def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_ru
     assert_same_training(lightning_run, run_dir)
     whole = consolidate(run_dir, tmp_path / "whole")
     assert_same_weights(lightning_run / "checkpoints/last", whole)
+
+
+def layers_in(shard: Path) -> set[int]:
+    names = (name.removeprefix("optimizer.state.exp_avg.") for name in read_tensors(shard))
+    return {int(name.split(".")[2]) for name in names if name.startswith("encoder.layers.")}
+
+
+PIECES = {
+    "num_gpus": 2,
+    "pipeline_model_parallel_size": 2,
+    "virtual_pipeline_model_parallel_size": 2,
+    "num_layers": 4,
+}
+
+
+def test_stages_in_pieces_train_the_same_model_and_others_go_on_with_it(
+    fasta: Path, deep_run: Path, tmp_path: Path
+) -> None:
+    config = tiny(fasta, tmp_path, accumulate_grad_batches=2, early_stop_on_step=5, **PIECES)
+    stopped = train_on_ranks(config, 2)
+    assert layers_in(stopped / "checkpoints/last/shards/rank-00000.safetensors") == {0, 2}
+    shutil.copytree(stopped, tmp_path / "other/esm2", symlinks=True)
+    run_dir = train_on_ranks(replace(config, early_stop_on_step=None, resume_if_exists=True), 2)
+    assert_same_training(deep_run, run_dir)
+    assert_same_weights(deep_run / "checkpoints/last", consolidate(run_dir, tmp_path / "whole"))
+    config, num_ranks = layout_config("tensor and data", fasta, tmp_path / "other", num_layers=4)
+    other = train_on_ranks(replace(config, resume_if_exists=True), num_ranks)
+    assert_same_training(deep_run, other)
+    assert_same_weights(deep_run / "checkpoints/last", consolidate(other, tmp_path / "other/whole"))
 
 
 # Going on: in the same layout bit for bit, in others within rounding, and on the other engine.
@@ -305,6 +341,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(fasta: Pa
     [
         ({"tensor_model_parallel_size": 3, "num_gpus": 3}, 1, "3 does not divide the 4 attention heads"),
         ({"pipeline_model_parallel_size": 4, "num_gpus": 4}, 1, "4 does not divide the 2 layers"),
+        ({**PIECES, "num_layers": 6}, 1, r"size 2 x --virtual-pipeline-model-parallel-size 2 does not divide the 6"),
+        ({**PIECES, "accumulate_grad_batches": 3}, 1, "--accumulate-grad-batches 3: .* multiple of --pipeline"),
         ({"tensor_model_parallel_size": 2, "num_gpus": 1}, 1, "1 ranks cannot be split into copies of the model"),
         ({"context_parallel_size": 2, "num_gpus": 2, "tokens_per_batch": 255}, 1, "2 does not divide the 255 tokens"),
         ({"tensor_model_parallel_size": 2, "engine": "lightning"}, 1, "needs the megatron engine"),

@@ -11,6 +11,12 @@ RECOMPUTE = ("none", "selective", "full")
 """What the backward pass computes again instead of keeping it: nothing, the core attention, or whole layers."""
 
 
+SIZES = (
+    *"tensor_model_parallel_size pipeline_model_parallel_size".split(),
+    *"virtual_pipeline_model_parallel_size context_parallel_size".split(),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
     """Sizes of every way to spread a model; what is left of the ranks is data parallel.
@@ -18,6 +24,7 @@ class ParallelConfig:
     Attributes:
         tensor_model_parallel_size: Ranks that share each matrix.
         pipeline_model_parallel_size: Stages of consecutive layers.
+        virtual_pipeline_model_parallel_size: Pieces of each stage, dealt to the stages in turn.
         num_layers_in_first_pipeline_stage: Layers of the first stage; None shares them evenly.
         context_parallel_size: Ranks that share the tokens of each pack.
         sequence_parallel: Also share norms and dropouts among the tensor-parallel ranks.
@@ -30,6 +37,7 @@ class ParallelConfig:
 
     tensor_model_parallel_size: int = 1
     pipeline_model_parallel_size: int = 1
+    virtual_pipeline_model_parallel_size: int = 1
     num_layers_in_first_pipeline_stage: int | None = None
     context_parallel_size: int = 1
     sequence_parallel: bool = False
@@ -45,16 +53,20 @@ class ParallelConfig:
         Raises:
             ConfigError: A size is below one, or a switch lacks what it builds on.
         """
-        for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
         first = self.num_layers_in_first_pipeline_stage
-        if first is not None:
-            spelled = f"{flag('num_layers_in_first_pipeline_stage')} {first}"
-            if first < 1:
-                raise ConfigError(f"{spelled}: must be at least 1.")
-            if self.pipeline_model_parallel_size == 1:
-                raise ConfigError(f"{spelled}: needs --pipeline-model-parallel-size of at least 2.")
+        if first is not None and first < 1:
+            raise ConfigError(f"{flag('num_layers_in_first_pipeline_stage')} {first}: must be at least 1.")
+        for name in ("virtual_pipeline_model_parallel_size", "num_layers_in_first_pipeline_stage"):
+            value, at_rest = getattr(self, name), getattr(type(self), name)
+            if value != at_rest and self.pipeline_model_parallel_size == 1:
+                raise ConfigError(f"{flag(name)} {value}: needs --pipeline-model-parallel-size of at least 2.")
+        if self.virtual_pipeline_model_parallel_size > 1 and first is not None:
+            raise ConfigError(
+                "--decoder-first-pipeline-num-layers and --virtual-pipeline-model-parallel-size cannot be combined."
+            )
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise ConfigError("--sequence-parallel: needs --tensor-model-parallel-size of at least 2.")
         if self.overlap_param_gather and not (self.use_distributed_optimizer and self.overlap_grad_reduce):
@@ -66,6 +78,17 @@ class ParallelConfig:
     def model_parallel_size(self) -> int:
         """Ranks that hold one copy of the model and share its packs."""
         return self.tensor_model_parallel_size * self.pipeline_model_parallel_size * self.context_parallel_size
+
+    @property
+    def megatron_virtual_size(self) -> int | None:
+        """Pieces of each stage as Megatron counts them: None where stages are in one piece."""
+        pieces = self.virtual_pipeline_model_parallel_size
+        return pieces if pieces > 1 else None
+
+    @property
+    def packs_per_validation_step(self) -> int:
+        """Packs that one data-parallel rank takes at a time: pieces of stages need one for each stage."""
+        return self.pipeline_model_parallel_size if self.virtual_pipeline_model_parallel_size > 1 else 1
 
     @property
     def is_model_parallel(self) -> bool:
@@ -129,9 +152,32 @@ class ParallelConfig:
                 f"dropout, because ranks would draw other masks the second time; this one has {dropout}."
             )
 
+    def check_micro_batches(self, number: int) -> None:
+        """Refuse a number of micro-batches that pieces of stages cannot take in turn.
+
+        Args:
+            number: Packs of one data-parallel rank in an optimizer step.
+
+        Raises:
+            ParallelismError: It is no multiple of the stages.
+        """
+        pieces, stages = self.virtual_pipeline_model_parallel_size, self.pipeline_model_parallel_size
+        if pieces > 1 and number % stages:
+            raise ParallelismError(
+                f"--accumulate-grad-batches {number}: with --virtual-pipeline-model-parallel-size {pieces} it must be "
+                f"a multiple of --pipeline-model-parallel-size, {stages}."
+            )
+
     def _check_stages(self, num_layers: int) -> None:
-        stages = self.pipeline_model_parallel_size
+        stages, pieces = self.pipeline_model_parallel_size, self.virtual_pipeline_model_parallel_size
         first = self.num_layers_in_first_pipeline_stage
+        if pieces > 1:
+            if num_layers % (stages * pieces):
+                raise ParallelismError(
+                    f"--pipeline-model-parallel-size {stages} x --virtual-pipeline-model-parallel-size {pieces} "
+                    f"does not divide the {num_layers} layers."
+                )
+            return
         if first is None:
             if num_layers % stages:
                 raise ParallelismError(

@@ -109,6 +109,9 @@ class PretrainConfig:
 
     tensor_model_parallel_size: int = option(1, group=PARALLEL, help="Ranks that share each matrix.")
     pipeline_model_parallel_size: int = option(1, group=PARALLEL, help="Stages of consecutive layers.")
+    virtual_pipeline_model_parallel_size: int = option(
+        1, group=PARALLEL, help="Pieces of each stage, dealt to the stages in turn: they wait less for each other."
+    )
     decoder_first_pipeline_num_layers: int | None = option(
         None, group=PARALLEL, help="Layers of the first stage, where stages are uneven."
     )
@@ -182,6 +185,7 @@ class PretrainConfig:
         return ParallelConfig(
             tensor_model_parallel_size=self.tensor_model_parallel_size,
             pipeline_model_parallel_size=self.pipeline_model_parallel_size,
+            virtual_pipeline_model_parallel_size=self.virtual_pipeline_model_parallel_size,
             num_layers_in_first_pipeline_stage=self.decoder_first_pipeline_num_layers,
             context_parallel_size=self.context_parallel_size,
             sequence_parallel=self.sequence_parallel,
@@ -203,7 +207,7 @@ class PretrainConfig:
 
 
 MEGATRON_FIELDS = (
-    *"tensor_model_parallel_size pipeline_model_parallel_size".split(),
+    *"tensor_model_parallel_size pipeline_model_parallel_size virtual_pipeline_model_parallel_size".split(),
     *"decoder_first_pipeline_num_layers context_parallel_size sequence_parallel".split(),
     *"use_distributed_optimizer ckpt_async_save".split(),
 )

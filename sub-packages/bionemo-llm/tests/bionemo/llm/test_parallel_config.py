@@ -19,7 +19,20 @@ MODEL = {"num_layers": 6, "num_attention_heads": 20, "ffn_hidden_size": 1280, "p
         ({"tensor_model_parallel_size": 0}, "--tensor-model-parallel-size 0: must be at least 1"),
         ({"context_parallel_size": -1}, "--context-parallel-size -1"),
         ({"sequence_parallel": True}, "--sequence-parallel: needs --tensor-model-parallel-size"),
-        ({"num_layers_in_first_pipeline_stage": 2}, "--decoder-first-pipeline-num-layers 2: needs"),
+        ({"virtual_pipeline_model_parallel_size": 0}, "--virtual-pipeline-model-parallel-size 0: must be at least 1"),
+        (
+            {"virtual_pipeline_model_parallel_size": 2},
+            "--virtual-pipeline-model-parallel-size 2: needs --pipeline-model-parallel-size of at least 2",
+        ),
+        ({"num_layers_in_first_pipeline_stage": 1}, "--decoder-first-pipeline-num-layers 1: needs"),
+        (
+            {
+                "pipeline_model_parallel_size": 2,
+                "virtual_pipeline_model_parallel_size": 2,
+                "num_layers_in_first_pipeline_stage": 2,
+            },
+            "--decoder-first-pipeline-num-layers and --virtual-pipeline-model-parallel-size cannot be combined",
+        ),
         ({"overlap_param_gather": True}, "--overlap-param-gather: needs --use-distributed-optimizer"),
         ({"recompute": "some"}, "--recompute some: not one of none, selective, full"),
     ],
@@ -43,6 +56,11 @@ def test_settings_that_are_impossible_by_themselves(settings: dict, message: str
             "--tensor-model-parallel-size 4 does not divide the 1282 feed-forward channels",
         ),
         ({"pipeline_model_parallel_size": 4}, {}, "--pipeline-model-parallel-size 4 does not divide the 6 layers"),
+        (
+            {"pipeline_model_parallel_size": 3, "virtual_pipeline_model_parallel_size": 4},
+            {},
+            "--pipeline-model-parallel-size 3 x --virtual-pipeline-model-parallel-size 4 does not divide the 6 layers",
+        ),
         (
             {"pipeline_model_parallel_size": 3, "num_layers_in_first_pipeline_stage": 3},
             {},
@@ -71,8 +89,19 @@ def test_sizes_that_fit_are_let_through() -> None:
         ParallelConfig(
             tensor_model_parallel_size=tensor, pipeline_model_parallel_size=stages, context_parallel_size=context
         ).check_model(**MODEL)
+    pieces = ParallelConfig(pipeline_model_parallel_size=3, virtual_pipeline_model_parallel_size=2)
+    pieces.check_model(**MODEL)
+    pieces.check_micro_batches(6)
     uneven = ParallelConfig(pipeline_model_parallel_size=3, num_layers_in_first_pipeline_stage=2)
     uneven.check_model(**MODEL)
+
+
+def test_pieces_of_stages_take_micro_batches_in_turn() -> None:
+    pieces = ParallelConfig(pipeline_model_parallel_size=3, virtual_pipeline_model_parallel_size=2)
+    message = "--accumulate-grad-batches 4: .* must be a multiple of --pipeline-model-parallel-size, 3"
+    with pytest.raises(ParallelismError, match=message):
+        pieces.check_micro_batches(4)
+    ParallelConfig(pipeline_model_parallel_size=3).check_micro_batches(4)
 
 
 def test_ranks_that_share_a_model_see_the_same_packs() -> None:

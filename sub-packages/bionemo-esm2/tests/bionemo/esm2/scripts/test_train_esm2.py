@@ -25,7 +25,7 @@ FLAGS = """
 --save-last-checkpoint --save-top-k --scheduler-num-steps --seed --sequence-parallel --start-timeout-s
 --tensor-model-parallel-size --tokens-per-batch --train-cluster-path --train-database-path --train-fasta
 --use-distributed-optimizer --val-check-interval --valid-cluster-path --valid-database-path --valid-fasta
---valid-fraction --wandb-anonymous --wandb-entity --wandb-group --wandb-id
+--valid-fraction --virtual-pipeline-model-parallel-size --wandb-anonymous --wandb-entity --wandb-group --wandb-id
 --wandb-job-type --wandb-log-model --wandb-offline --wandb-project --wandb-tags --warmup-steps --weight-decay
 """
 

@@ -149,7 +149,7 @@ class _Save:
 
 def model_parts(module: MegatronLightningModule) -> list[ShardedTensor]:
     """Describe this rank's part of every weight, in an order that is the same on ranks with the same parts."""
-    parts = module.model.sharded_state_dict(metadata=METADATA).values()
+    parts = [part for piece in module.pieces for part in piece.sharded_state_dict(metadata=METADATA).values()]
     return sorted(parts, key=lambda part: (part.key, part.global_offset))
 
 

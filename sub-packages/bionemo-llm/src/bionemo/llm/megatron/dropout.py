@@ -18,15 +18,17 @@ from torch import nn
 from bionemo.core.randomness import Stream, hashed_seed
 
 
-def seed_dropout(seed: int, number: int) -> None:
+def seed_dropout(seed: int, number: int, *, vp_stage: int = 0) -> None:
     """Seed the generators of this rank for one pack.
 
     Args:
         seed: The run's.
         number: The pack's in the run.
+        vp_stage: Which piece of its stage is to draw.
     """
-    pipeline, context = parallel_state.get_pipeline_model_parallel_rank(), parallel_state.get_context_parallel_rank()
-    place = pipeline * parallel_state.get_context_parallel_world_size() + context
+    stage, context = parallel_state.get_pipeline_model_parallel_rank(), parallel_state.get_context_parallel_rank()
+    piece = vp_stage * parallel_state.get_pipeline_model_parallel_world_size() + stage
+    place = piece * parallel_state.get_context_parallel_world_size() + context
     own = hashed_seed(seed, Stream.DROPOUT, place, number)
     torch.manual_seed(own)
     if parallel_state.get_tensor_model_parallel_world_size() > 1:

@@ -64,6 +64,7 @@ class MegatronEngine:
             raise ConfigError("--cuda-graphs: not with the megatron engine.")
         self.parallel.data_parallel_size(config.num_gpus * config.num_nodes)
         self.check_model(task.model_config)
+        self.parallel.check_micro_batches(config.accumulate_grad_batches)
         if config.accelerator == "cpu" and not names_cuda():
             raise ConfigError("--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning.")
         self.checkpoints = ShardedCheckpoints(task.layout, async_save=config.ckpt_async_save)
@@ -155,7 +156,9 @@ class MegatronEngine:
 
     def callbacks(self) -> list[pl.Callback]:
         """What a step is made of."""
-        return [StepShape(self.pack_size, self.config.accumulate_grad_batches)]
+        return [
+            StepShape(self.pack_size, self.config.accumulate_grad_batches, self.parallel.packs_per_validation_step)
+        ]
 
     def checkpoint_writer(
         self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any

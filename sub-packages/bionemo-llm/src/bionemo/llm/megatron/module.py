@@ -6,6 +6,7 @@ The loss of a step is the same number as on the plain engine: the sum over all p
 of labelled tokens of all of them (``calculate_per_token_loss``).
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from megatron.core import parallel_state
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from bionemo.llm.lightning import Batch, BionemoLightningModule, LossFunction, MeanLoss, packed_loss
 from bionemo.llm.megatron.dropout import draw_apart, seed_dropout
@@ -99,13 +100,22 @@ class MegatronLightningModule(BionemoLightningModule):
         self.optim = optimizer_slot(to_megatron_optimizer(self.optimizer_config, parallel))
         self._weights, self._load, self._prepare = weights, load, prepare
         self._static_max_seqlen = static_max_seqlen
+        self.further_pieces = nn.ModuleList()
 
     # The model.
 
-    def configure_model(self, vp_stage: int | None = None) -> None:
-        """Build this rank's part of the model, once; the process groups exist by now."""
+    def configure_model(self) -> None:
+        """Build this rank's part of the model, in one piece or several, once; the process groups exist by now."""
         if self.module is not None:
             return
+        weights = None if self._weights is None else self._weights.read()
+        number = self.parallel.megatron_virtual_size
+        self.module = self._build_piece(weights, vp_stage=None if number is None else 0)
+        self.further_pieces.extend(
+            ModelPiece(self._build_piece(weights, vp_stage=stage), self) for stage in range(1, number or 1)
+        )
+
+    def _build_piece(self, weights: Mapping[str, Tensor] | None, *, vp_stage: int | None) -> MegatronBioBertModel:
         stage: dict[str, Any] = {"ignore_virtual": False, "vp_stage": vp_stage}
         placement = Placement(
             self.config,
@@ -114,23 +124,25 @@ class MegatronLightningModule(BionemoLightningModule):
             post_process=parallel_state.is_pipeline_last_stage(**stage),
             vp_stage=vp_stage,
         )
-        self.vp_stage = vp_stage
         model = build_model(self.bert_config, self.tokenizer, placement=placement)
         share_tied_weight(model)
-        if self._weights is not None:
-            load_whole_state(model, self._weights.read(), self._weights.source)
+        if self._weights is not None and weights is not None:
+            load_whole_state(model, weights, self._weights.source)
         draw_apart(model.encoder.layers, sequence_parallel=self.parallel.sequence_parallel)
         recompute_layers(model.encoder.layers, self.parallel.recompute)
         if self._prepare is not None:
             self._prepare(model)
-        self.module = model
+        return model
 
     @property
     def model(self) -> MegatronBioBertModel:
-        """This rank's part of the model without the engine's wrappers."""
-        model = unwrap_model(self.module)
-        assert isinstance(model, MegatronBioBertModel)
-        return model
+        """The first piece of this rank's part of the model, without the engine's wrappers."""
+        return unwrapped(self.module)
+
+    @property
+    def pieces(self) -> list[MegatronBioBertModel]:
+        """All of them, in the order of their layers."""
+        return [self.model, *(piece.model for piece in self.further_pieces)]
 
     @property
     def mcore_optimizer(self) -> Any:
@@ -158,18 +170,28 @@ class MegatronLightningModule(BionemoLightningModule):
         """Take the next pack, on every stage, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
         if self.trainer.training:
-            if self._dropout_seed is not None:
-                number = self.progress.consumed_samples + self._num_micro_batches * self.data_parallel_size
-                seed_dropout(self._dropout_seed, number + parallel_state.get_data_parallel_rank())
+            self.seed_dropout(self._num_micro_batches, self.model)
             self._count(batch)
-        batch = {**batch, "dataloader_idx": dataloader_idx}
+        return self.placed({**batch, "dataloader_idx": dataloader_idx}, self.model)
+
+    def seed_dropout(self, micro_batch: int, model: MegatronBioBertModel) -> None:
+        """Let dropout be a function of the seed and of a micro-batch's number in the run."""
+        if self._dropout_seed is not None:
+            number = self.progress.consumed_samples + micro_batch * self.data_parallel_size
+            number += parallel_state.get_data_parallel_rank()
+            seed_dropout(self._dropout_seed, number, vp_stage=model.vp_stage or 0)
+
+    def placed(self, batch: dict[str, Any], model: MegatronBioBertModel) -> dict[str, Any]:
+        """Give what a piece of the model needs of a batch, on the device."""
         if self._static_max_seqlen is not None:
             batch |= {"num_tokens": len(batch["input_ids"]), "max_seqlen": self._static_max_seqlen}
         elif batch["num_tokens"] == 0:
             batch |= one_token_pack(batch)
-        if self.model.post_process:
-            batch |= find_label_rows(batch, self.model)
-        moved: dict[str, Any] = self.transfer_batch_to_device(batch, self.trainer.strategy.root_device, dataloader_idx)
+        if model.post_process:
+            batch |= find_label_rows(batch, model)
+        moved: dict[str, Any] = self.transfer_batch_to_device(
+            batch, self.trainer.strategy.root_device, batch["dataloader_idx"]
+        )
         return moved
 
     def forward_step(self, batch: Batch) -> Tensor:
@@ -178,7 +200,7 @@ class MegatronLightningModule(BionemoLightningModule):
         return states
 
     def forward(self, batch: Batch) -> Any:
-        """Run one batch through this rank's part."""
+        """Run one batch through the first piece of this rank's part."""
         return self._forward_step(self.model, batch)
 
     def training_step(self, batch: Batch) -> Any:  # type: ignore[override]  # NeMo's call
@@ -234,6 +256,60 @@ class MegatronLightningModule(BionemoLightningModule):
         return [float(count) for count in counts.tolist()]
 
 
+class ModelPiece(nn.Module):
+    """A further piece of a rank's part of the model, where stages are cut into several: NeMo calls it like the first.
+
+    Data, loss and progress are those of the Lightning module, which holds the first piece.
+
+    Args:
+        module: The piece.
+        owner: The Lightning module.
+    """
+
+    def __init__(self, module: MegatronBioBertModel, owner: MegatronLightningModule) -> None:
+        super().__init__()
+        self.config = owner.config
+        self.module: nn.Module = module
+        self._owner = weakref.ref(owner)  # no child: it holds this piece
+        self._num_micro_batches = 0
+
+    @property
+    def model(self) -> MegatronBioBertModel:
+        """The piece without the engine's wrappers."""
+        return unwrapped(self.module)
+
+    @property
+    def owner(self) -> MegatronLightningModule:
+        """The Lightning module."""
+        owner = self._owner()
+        assert owner is not None
+        return owner
+
+    def data_step(self, dataloader_iter: Iterator[Any]) -> dict[str, Any]:
+        """Take the next pack, which the first piece has counted, and move it to the device."""
+        batch, _, dataloader_idx = next(dataloader_iter)
+        if self.owner.trainer.training:
+            self.owner.seed_dropout(self._num_micro_batches, self.model)
+            self._num_micro_batches = (self._num_micro_batches + 1) % self.owner.micro_batches_per_step
+        return self.owner.placed({**batch, "dataloader_idx": dataloader_idx}, self.model)
+
+    def forward_step(self, batch: Batch) -> Any:
+        """Run the piece: gives what it sends on, the last one what the loss is computed from."""
+        return place_forward_step(self.model, batch)
+
+    @property
+    def loss_reduction(self) -> "PackLoss":
+        """A fresh loss of one micro-batch."""
+        return PackLoss(self.owner)
+
+
+def unwrapped(module: nn.Module | None) -> MegatronBioBertModel:
+    """Take Megatron's wrappers off a piece of the model."""
+    model = unwrap_model(module)
+    assert isinstance(model, MegatronBioBertModel)
+    return model
+
+
 class PackLoss:
     """The loss of one micro-batch in the form that NeMo's schedules call it.
 
@@ -263,6 +339,7 @@ def megatron_fields(parallel: ParallelConfig) -> dict[str, Any]:
     return {
         "tensor_model_parallel_size": parallel.tensor_model_parallel_size,
         "pipeline_model_parallel_size": parallel.pipeline_model_parallel_size,
+        "virtual_pipeline_model_parallel_size": parallel.megatron_virtual_size,
         "num_layers_in_first_pipeline_stage": parallel.num_layers_in_first_pipeline_stage,
         "context_parallel_size": parallel.context_parallel_size,
         "sequence_parallel": parallel.sequence_parallel,

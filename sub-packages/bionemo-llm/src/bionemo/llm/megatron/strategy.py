@@ -19,12 +19,13 @@ from lightning.pytorch.loops import evaluation_loop, fit_loop, prediction_loop
 from megatron.core.distributed import DistributedDataParallelConfig
 
 from bionemo.core.errors import BionemoError
+from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.megatron.nemo_door import require_nemo
 from bionemo.llm.megatron.rendezvous import meet
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bionemo.llm.parallel_config import ParallelConfig
 
@@ -52,8 +53,10 @@ def build_strategy(
     return _strategy_class()(
         settings=dict(settings or {}),
         timeout=timeout,
+        packs_per_validation_step=parallel.packs_per_validation_step,
         tensor_model_parallel_size=parallel.tensor_model_parallel_size,
         pipeline_model_parallel_size=parallel.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=parallel.megatron_virtual_size,
         num_layers_in_first_pipeline_stage=parallel.num_layers_in_first_pipeline_stage,
         context_parallel_size=parallel.context_parallel_size,
         sequence_parallel=parallel.sequence_parallel,
@@ -75,19 +78,36 @@ class StepShape(pl.Callback):
 
     Args:
         pack_size: Tokens of a pack with its tail.
-        micro_batches_per_step: Packs of one data-parallel rank in a training step; a validation step takes one.
+        micro_batches_per_step: Packs of one data-parallel rank in a training step.
+        packs_per_validation_step: The same in a validation step.
     """
 
-    def __init__(self, pack_size: int, micro_batches_per_step: int) -> None:
+    def __init__(self, pack_size: int, micro_batches_per_step: int, packs_per_validation_step: int = 1) -> None:
         self.pack_size = pack_size
         self.micro_batches_per_step = micro_batches_per_step
+        self.packs_per_validation_step = packs_per_validation_step
 
     def on_megatron_step_start(self, step: Any) -> Any:
         """Fill in the sizes; also leave out NeMo's look for a distillation, which needs packages of its own."""
         values = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
-        number = 1 if step.forward_only else self.micro_batches_per_step
+        number = self.packs_per_validation_step if step.forward_only else self.micro_batches_per_step
         values |= {"micro_batch_size": 1, "seq_length": self.pack_size, "num_microbatches": number}
         return _step_class()(**values)
+
+
+def filled_up(packs: Iterator[Any], number: int) -> Iterator[Any]:
+    """Give so many packs; where there are fewer, the last one again without its labels.
+
+    Args:
+        packs: Gives batch, its number and that of its loader; at least one is left.
+        number: How many to give.
+    """
+    pack, *place = next(packs)
+    yield pack, *place
+    for _ in range(number - 1):
+        filler = {**pack, "labels": torch.full_like(pack["labels"], MLM_LOSS_IGNORE_INDEX)}
+        pack, *place = next(packs, (filler, *place))
+        yield pack, *place
 
 
 def _step_class() -> type:
@@ -107,9 +127,12 @@ def _strategy_class() -> type:
     class BionemoMegatronStrategy(MegatronStrategy):  # type: ignore[misc]  # nemo has no types
         """NeMo's strategy with a checked start, a guard against NaN, and nothing left behind."""
 
-        def __init__(self, *, settings: dict[str, Any], timeout: timedelta, **options: Any) -> None:
+        def __init__(
+            self, *, settings: dict[str, Any], timeout: timedelta, packs_per_validation_step: int, **options: Any
+        ) -> None:
             super().__init__(**options)
             self._settings, self._timeout = settings, timeout
+            self._packs_per_validation_step = packs_per_validation_step
             self._fetchers: list[Callable[..., Any]] = []
 
         def setup_distributed(self) -> None:
@@ -124,6 +147,17 @@ def _strategy_class() -> type:
             """Set everything up, and remember what NeMo changes in Lightning for the whole process."""
             self._fetchers = [loop._select_data_fetcher for loop in LOOPS]
             super().setup(trainer)
+
+        def setup_megatron_parallel(self, trainer: pl.Trainer) -> None:
+            """Wrap the model without NeMo's way to more pieces of it, a record of every constructor's arguments."""
+            number, self.virtual_pipeline_model_parallel_size = self.virtual_pipeline_model_parallel_size, None
+            super().setup_megatron_parallel(trainer)
+            self.virtual_pipeline_model_parallel_size = number
+
+        def init_model_parallel(self) -> None:
+            """Add the module's further pieces before all are moved and wrapped."""
+            self.megatron_parallel.extend(self.lightning_module.further_pieces)
+            super().init_model_parallel()
 
         def teardown(self) -> None:
             """Take everything down, and give Lightning back what NeMo changed, for other engines in this process."""
@@ -140,8 +174,9 @@ def _strategy_class() -> type:
             return self.model.training_step(dataloader_iter, *args, **kwargs)
 
         def validation_step(self, dataloader_iter: Any, *args: Any, **kwargs: Any) -> Any:
-            """Run one validation pack."""
-            return self.model.validation_step(dataloader_iter, *args, **kwargs)
+            """Run one validation pack, or several where pieces of stages take turns."""
+            packs = filled_up(dataloader_iter, self._packs_per_validation_step)
+            return self.model.validation_step(packs, *args, **kwargs)
 
         def optimizer_step(self, optimizer: Any, closure: Any, model: Any = None, **kwargs: Any) -> Any:
             """Step, and end the run at a gradient that is not finite: before anything is saved.
