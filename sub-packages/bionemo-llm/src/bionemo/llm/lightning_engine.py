@@ -17,6 +17,7 @@ from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.trainer import resolve_precision
@@ -63,8 +64,7 @@ class LightningEngine:
         model.attention_kernel = config.attention
         recompute_layers(model.encoder.layers, config.recompute)
         if has_static_shapes(config, model.bert_config):
-            for layer in model.encoder.layers:
-                layer.compile()
+            compile_layers(model.encoder.layers)
         objective = task.objective
         return BionemoLightningModule(
             model.bert_config,

@@ -16,6 +16,7 @@ from bionemo.llm.lightning import packed_forward_step, packed_loss
 from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
 from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
 
@@ -85,13 +86,21 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MegatronBioBertModel, "choose_kernel", lambda self, embedded: "exact")
 
 
-@pytest.fixture
-def model() -> MegatronBioBertModel:
-    config = BioBertConfig(
-        num_layers=2, hidden_size=16, num_attention_heads=2, position_embedding_type="rope",
-        hidden_dropout=0.0, attention_dropout=0.0, share_embeddings_and_output_weights=True,
-    )  # fmt: skip
-    return build_model(config, Tokens(), seed=3)
+ESM2 = {"position_embedding_type": "rope"}
+GENEFORMER = {"position_embedding_type": "learned_absolute", "norm_placement": "post"}
+
+
+def small_model(**changes: Any) -> MegatronBioBertModel:
+    settings = {
+        "num_layers": 2, "hidden_size": 16, "num_attention_heads": 2,
+        "hidden_dropout": 0.0, "attention_dropout": 0.0, "share_embeddings_and_output_weights": True,
+    }  # fmt: skip
+    return build_model(BioBertConfig(**{**settings, **changes}), Tokens(), seed=3)
+
+
+@pytest.fixture(params=[ESM2, GENEFORMER], ids=["esm2", "geneformer"])
+def model(request: pytest.FixtureRequest) -> MegatronBioBertModel:
+    return small_model(**request.param)
 
 
 def make_batch(seed: int = 0, lengths: tuple[int, ...] = (5, 30, 1, 32, 7)) -> dict[str, Any]:
@@ -144,21 +153,67 @@ def test_static_shapes_change_nothing(model: MegatronBioBertModel, kernel: None)
     torch.testing.assert_close(ours, gradients)
 
 
-def test_compiled_layers_are_one_graph_and_change_nothing(model: MegatronBioBertModel, kernel: None) -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", "aot_eager_decomp_partition"])
+def test_compiled_layers_are_one_graph_and_change_nothing(
+    model: MegatronBioBertModel, kernel: None, backend: str
+) -> None:
     """Three batches of other lengths; more than two compilations would mean that shapes are not static."""
-    step = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16)
     plain = copy.deepcopy(model)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    for layer in model.encoder.layers:
-        layer.compile(backend="aot_eager", fullgraph=True)
+    compile_layers(model.encoder.layers, backend=backend, fullgraph=True)
+    step, plain_step = (StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16) for _ in range(2))
+    tolerance = {} if backend == "aot_eager" else {"rtol": 1e-2, "atol": 2e-2}  # decompositions round elsewhere
     for seed, lengths in enumerate([(5, 30, 1, 32, 7), (32,) * 3, (1,) * 40]):
         batch = to_static(make_batch(seed, lengths))
-        expected = loss_and_gradients(
-            plain, StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16), batch
-        )
-        torch.testing.assert_close(loss_and_gradients(model, step, batch), expected)
+        expected = loss_and_gradients(plain, plain_step, batch)
+        torch.testing.assert_close(loss_and_gradients(model, step, batch), expected, **tolerance)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+
+
+def test_what_is_computed_again_is_the_same_to_the_bit(model: MegatronBioBertModel, kernel: None) -> None:
+    backend, batch, plain = "aot_eager_decomp_partition", to_static(make_batch()), copy.deepcopy(model)
+    torch._dynamo.reset()
+    for layer in plain.encoder.layers:
+        layer.compile(backend=backend, fullgraph=True)
+    compile_layers(model.encoder.layers, backend=backend, fullgraph=True)
+    step, plain_step = (StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16) for _ in range(2))
+    ours, expected = loss_and_gradients(model, step, batch), loss_and_gradients(plain, plain_step, batch)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+
+
+def kept_bytes(model: MegatronBioBertModel) -> int:
+    """Bytes of all storages with a row for each token that a training forward pass keeps for its backward pass."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[:1] == (NUM_TOKENS,):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    step = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = step(model, to_static(make_batch()))
+    del output
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "bytes_a_unit"),
+    [(ESM2, 20), (GENEFORMER, 22)],
+    ids=["esm2", "geneformer"],
+)
+def test_a_compiled_layer_keeps_what_its_products_made(kind: dict[str, Any], bytes_a_unit: int, kernel: None) -> None:
+    """Two residual sums (post-LN: and a norm), attention's three arguments and its result, fc1's result: in bf16."""
+    hidden_size, kept = 64, []
+    for num_layers in (1, 3):
+        torch._dynamo.reset()
+        model = small_model(num_layers=num_layers, hidden_size=hidden_size, **kind)
+        compile_layers(model.encoder.layers, backend="aot_eager_decomp_partition", fullgraph=True)
+        kept.append(kept_bytes(model))
+    a_token_and_layer = (kept[1] - kept[0]) / 2 / NUM_TOKENS
+    statistics = 2 * 2 * 4  # mean and deviation of two norms
+    assert bytes_a_unit * hidden_size <= a_token_and_layer <= bytes_a_unit * hidden_size + statistics
 
 
 def test_cast_weights_give_the_gradients_of_a_half_precision_model(model: MegatronBioBertModel) -> None:

@@ -126,6 +126,9 @@ class PackedCoreAttention(nn.Module):
             query, key = rotate(query, table.cos, table.sin), rotate(key, table.cos, table.sin)
         dropout = self.attention_dropout if self.training else 0.0
         if dropout == 0.0 and table.kernel is not None:
+            if table.cos is not None:
+                # Kept for the backward pass as they are, the values would keep the whole projection that they lie in.
+                value = value.contiguous()
             context = varlen_attention(query, key, value, table, self.softmax_scale)
         else:
             context = sequence_by_sequence_attention(query, key, value, table, self.softmax_scale, dropout)
