@@ -4,12 +4,14 @@
 
 import json
 import os
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
@@ -18,6 +20,7 @@ from bionemo.geneformer.train import train
 from bionemo.llm.checkpoint import read_tensors
 from bionemo.llm.consolidate import consolidate
 from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.shards import ShardReader
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
 
@@ -116,3 +119,21 @@ def test_ranks_drop_what_one_process_drops(layout: str, cell_files, tmp_path: Pa
     run_on_ranks(2, train_part, config, process_group=False, timeout_s=200)
     losses = [read_metrics(run / "metrics.csv")["train_loss"] for run in (alone, tmp_path / "runs/spread")]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["data", "sequence", "tensor"])
+def test_with_dropout_a_resumed_run_equals_one_that_never_stopped_bit_for_bit(
+    layout: str, cell_files, tmp_path: Path
+) -> None:
+    settings = {"engine": "megatron", "num_gpus": 2, "hidden_dropout": 0.1, "attention_dropout": 0.1}
+    config = tiny(cell_files, "V1", tmp_path, experiment_name="straight", **settings, **LAYOUTS.get(layout, {}))
+    stopped = replace(config, experiment_name="resumed", early_stop_on_step=2)
+    for run in (config, stopped, replace(stopped, early_stop_on_step=None, resume_if_exists=True)):
+        run_on_ranks(2, train_part, run, process_group=False, timeout_s=200)
+    straight, resumed = tmp_path / "runs/straight", tmp_path / "runs/resumed"
+    for name in ("step", "train_loss"):
+        first, second = (read_metrics(run / "metrics.csv")[name] for run in (straight, resumed))
+        np.testing.assert_array_equal(first, second, err_msg=name)
+    ours, theirs = (ShardReader(run / "checkpoints/step-00000004/shards") for run in (straight, resumed))
+    assert ours.names == theirs.names
+    assert all(torch.equal(ours.read(name), theirs.read(name)) for name in ours.names)

@@ -3,8 +3,8 @@
 """A stand-in for CUDA, so that Megatron-core and NeMo run on a CPU and their parallelism is tested on every machine.
 
 Both name ``"cuda"`` in many places. Inside :func:`megatron_on_cpu` that word means the CPU: tensors are made and moved
-there, streams and events do nothing, and a CPU tensor's type carries the name that Megatron compares with. Production
-code is never changed. Collectives run on gloo.
+there, streams and events do nothing, and a CPU tensor's type carries the name that Megatron compares with. Random
+states that Megatron tracks are the CPU generator's. Production code is never changed. Collectives run on gloo.
 """
 
 import contextlib
@@ -36,11 +36,30 @@ def megatron_on_cpu() -> Iterator[None]:
         nothing = contextlib.nullcontext()
         stack.enter_context(mock.patch.object(torch.cuda, "stream", return_value=nothing))
         stack.enter_context(mock.patch.object(torch.cuda, "current_device", return_value=_CPU))
-        # Ranks that draw different numbers would need several generators; there is one, that all of a group share.
-        for name in ("add", "fork"):
-            stack.enter_context(mock.patch.object(CudaRNGStatesTracker, name, return_value=nothing))
+        for name, replacement in (("add", _track_state), ("fork", _with_state)):
+            stack.enter_context(mock.patch.object(CudaRNGStatesTracker, name, replacement))
         stack.enter_context(_CudaMeansCpu())
         yield
+
+
+def _track_state(tracker: Any, name: str, seed: int) -> None:
+    """Keep the state of a freshly seeded generator under a name."""
+    tracker.states_[name] = torch.Generator().manual_seed(seed).get_state()
+
+
+@contextlib.contextmanager
+def _with_state(tracker: Any, name: str = "model-parallel-rng") -> Iterator[None]:
+    """Draw from a tracked state, and go on with it the next time; one that is not tracked changes nothing."""
+    if name not in tracker.states_:
+        yield
+        return
+    before = torch.get_rng_state()
+    torch.set_rng_state(tracker.states_[name])
+    try:
+        yield
+    finally:
+        tracker.states_[name] = torch.get_rng_state()
+        torch.set_rng_state(before)
 
 
 class InertStream:

@@ -36,7 +36,7 @@ def test_types_carry_the_names_that_megatron_compares_with() -> None:
     assert torch.zeros(1).type() == "torch.FloatTensor"
 
 
-def test_streams_and_trackers_do_nothing() -> None:
+def test_streams_and_trackers_without_a_state_do_nothing() -> None:
     from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
     with megatron_on_cpu():
@@ -45,6 +45,22 @@ def test_streams_and_trackers_do_nothing() -> None:
         torch.cuda.synchronize()
         with get_cuda_rng_tracker().fork():
             pass
+
+
+def test_tracked_states_are_drawn_from_in_turn() -> None:
+    from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
+
+    with megatron_on_cpu():
+        tracker = CudaRNGStatesTracker()
+        tracker.add("own", 5)
+        torch.manual_seed(3)
+        with tracker.fork("own"):
+            first = torch.rand(2)
+        outside = torch.rand(2)
+        with tracker.fork("own"):
+            second = torch.rand(2)
+    assert torch.equal(torch.cat((first, second)), torch.rand(4, generator=torch.Generator().manual_seed(5)))
+    assert torch.equal(outside, torch.rand(2, generator=torch.Generator().manual_seed(3)))
 
 
 def test_afterwards_cuda_is_missing_again() -> None:

@@ -30,10 +30,10 @@ def seed_dropout(seed: int, number: int, *, vp_stage: int = 0) -> None:
     piece = vp_stage * parallel_state.get_pipeline_model_parallel_world_size() + stage
     place = piece * parallel_state.get_context_parallel_world_size() + context
     own = hashed_seed(seed, Stream.DROPOUT, place, number)
-    torch.manual_seed(own)
     if parallel_state.get_tensor_model_parallel_world_size() > 1:
-        # Also sets the generators of what tensor-parallel ranks share; they take a seed that can be counted up.
+        # The tracked states of what each tensor-parallel rank draws by itself: from seeds that are counted up.
         model_parallel_cuda_manual_seed(own >> 2)
+    torch.manual_seed(own)  # after it, which also sets the device's generator
 
 
 def draw_apart(layers: Iterable[nn.Module], *, sequence_parallel: bool) -> None:
