@@ -18,6 +18,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
+from bionemo.llm.model.varlen.registration import register_attention
 from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
 
 
@@ -31,24 +32,19 @@ class Tokens:
     pad_token_id = 1
 
 
-@torch.library.custom_op("bionemo_tests::exact_attention", mutates_args=())
-def exact_attention(
+def exact_forward(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: torch.Tensor, max_seqlen: int, scale: float
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, torch.Tensor]:
     assert int(plan.diff().max()) <= max_seqlen
     table = SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
-    return sequence_by_sequence_attention(query, key, value, table, scale)
+    context = sequence_by_sequence_attention(query, key, value, table, scale)
+    return context, torch.zeros(query.shape[:2])
 
 
-@exact_attention.register_fake
-def _(query, key, value, plan, max_seqlen, scale):
-    return query.new_empty(query.shape)
-
-
-@torch.library.custom_op("bionemo_tests::exact_attention_backward", mutates_args=())
-def exact_attention_backward(
-    grad: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def exact_backward(
+    grad: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, context: torch.Tensor,
+    stats: torch.Tensor, plan: torch.Tensor, max_seqlen: int, scale: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """By formula: autograd does not reach into an operator."""
     gradients = query.new_empty(3, *query.shape)
     for start, end in itertools.pairwise(plan.tolist()):
@@ -61,21 +57,9 @@ def exact_attention_backward(
     return gradients[0].clone(), gradients[1].clone(), gradients[2].clone()
 
 
-@exact_attention_backward.register_fake
-def _(grad, query, key, value, plan, scale):
-    return query.new_empty(query.shape), query.new_empty(query.shape), query.new_empty(query.shape)
-
-
-def keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.scale = inputs[5]
-
-
-def differentiate(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-    return (*exact_attention_backward(grad, *ctx.saved_tensors, ctx.scale), None, None, None)
-
-
-exact_attention.register_autograd(differentiate, setup_context=keep)
+exact_attention = register_attention(
+    "exact_attention_of_tests", exact_forward, exact_backward, stats_shape=lambda tokens, heads: (tokens, heads)
+)
 
 
 @pytest.fixture
@@ -171,6 +155,22 @@ def test_compiled_layers_are_one_graph_and_change_nothing(
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
 
 
+def test_validation_between_training_steps_is_one_more_graph(model: MegatronBioBertModel, kernel: None) -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    step, batch = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16), to_static(make_batch())
+    with torch.no_grad():
+        expected, _ = packed_loss(batch, step(model.eval(), batch))
+    compile_layers(model.encoder.layers, backend="aot_eager", fullgraph=True)
+    for _ in range(2):
+        loss_and_gradients(model.train(), step, batch)
+        with torch.no_grad():
+            loss, _ = packed_loss(batch, step(model.eval(), batch))
+        assert torch.equal(loss, expected)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
 def test_what_is_computed_again_is_the_same_to_the_bit(model: MegatronBioBertModel, kernel: None) -> None:
     backend, batch, plain = "aot_eager_decomp_partition", to_static(make_batch()), copy.deepcopy(model)
     torch._dynamo.reset()
@@ -212,7 +212,7 @@ def test_a_compiled_layer_keeps_what_its_products_made(kind: dict[str, Any], byt
         compile_layers(model.encoder.layers, backend="aot_eager_decomp_partition", fullgraph=True)
         kept.append(kept_bytes(model))
     a_token_and_layer = (kept[1] - kept[0]) / 2 / NUM_TOKENS
-    statistics = 2 * 2 * 4  # mean and deviation of two norms
+    statistics = (2 * 2 + 2) * 4  # mean and deviation of two norms, attention's of two heads
     assert bytes_a_unit * hidden_size <= a_token_and_layer <= bytes_a_unit * hidden_size + statistics
 
 

@@ -9,7 +9,6 @@ for users' scripts and resolve to the same local modules, with the same state-di
 from enum import StrEnum
 from typing import Any
 
-from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.identity_op import IdentityOp
@@ -20,7 +19,7 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from bionemo.llm.model.attention import PackedCoreAttention
 from bionemo.llm.model.layers import ESM2QueryScaling
 from bionemo.llm.model.plain_layers import PlainLayerNorm, PlainLinear
-from bionemo.llm.model.post_norm import PostNormResidual
+from bionemo.llm.model.residual import PostNormResidual, residual_sum
 
 
 __all__ = ["BiobertSpecOption", "get_biobert_spec"]
@@ -80,7 +79,7 @@ def get_biobert_spec(
 
         column_linear, row_linear = ColumnLinear, RowLinear
     input_norm: Any = PlainLayerNorm
-    residual: Any = get_bias_dropout_add
+    residual: Any = residual_sum
     if post_norm_config is not None:
         input_norm = IdentityOp
         residual = ModuleSpec(module=PostNormResidual, params={"config": post_norm_config})

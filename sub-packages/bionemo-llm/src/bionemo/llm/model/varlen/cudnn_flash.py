@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
+from bionemo.llm.model.varlen.registration import register_attention
 
 
 Q, K, V, OUT, STATS, GRAD_OUT, GRAD_Q, GRAD_K, GRAD_V, Q_LENGTHS, K_LENGTHS, STATS_OFFSETS = range(1, 13)
@@ -43,12 +44,6 @@ def plan(cu_seqlens: Tensor, num_heads: int, head_dim: int) -> Tensor:
     width = num_heads * head_dim
     lengths = torch.nn.functional.pad(cu_seqlens.diff(), (0, 1))
     return torch.stack((cu_seqlens * (PLAIN * width), cu_seqlens * (FUSED * width), cu_seqlens * num_heads, lengths))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float) -> Tensor:
-    """Attend within each sequence; arguments and result as in :func:`bionemo.llm.model.varlen.torch_flash.attend`."""
-    context: Tensor = _forward(query, key, value, plan, max_seqlen, scale)[0]
-    return context
 
 
 class _Shape(NamedTuple):
@@ -185,7 +180,6 @@ def _shape(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: 
     )  # fmt: skip
 
 
-@torch.library.custom_op("bionemo::cudnn_attention", mutates_args=())
 def _forward(
     query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -197,12 +191,6 @@ def _forward(
     return context, stats
 
 
-@_forward.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float) -> tuple[Tensor, Tensor]:
-    return query.new_empty(query.shape), query.new_empty(query.shape[:2], dtype=torch.float32)
-
-
-@torch.library.custom_op("bionemo::cudnn_attention_backward", mutates_args=())
 def _backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, context: Tensor, stats: Tensor, plan: Tensor,
     max_seqlen: int, scale: float,
@@ -215,23 +203,5 @@ def _backward(
     return grads[0], grads[1], grads[2]
 
 
-@_backward.register_fake
-def _(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, context: Tensor, stats: Tensor, plan: Tensor,
-    max_seqlen: int, scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return query.new_empty(query.shape), query.new_empty(query.shape), query.new_empty(query.shape)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    query, key, value, plan, ctx.max_seqlen, ctx.scale = inputs
-    ctx.save_for_backward(query, key, value, *output, plan)
-    ctx.set_materialize_grads(False)
-
-
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    grads = _backward(grad, *ctx.saved_tensors, ctx.max_seqlen, ctx.scale)
-    return (*grads, None, None, None)
-
-
-_forward.register_autograd(_differentiate, setup_context=_keep)
+attend = register_attention("cudnn_attention", _forward, _backward, stats_shape=lambda tokens, heads: (tokens, heads))
+"""Attend within each sequence; arguments and result as in :func:`bionemo.llm.model.varlen.torch_flash.attend`."""

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from bionemo.core.errors import ConfigError, MissingDependencyError
 from bionemo.llm.model.varlen import cudnn_flash, fa4, torch_flash
+from bionemo.llm.model.varlen.registration import Attend
 
 
 logger = logging.getLogger(__name__)
 
 Plan = Callable[[Tensor, int, int], Tensor]
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor]
 
 
 class VarlenKernel(NamedTuple):

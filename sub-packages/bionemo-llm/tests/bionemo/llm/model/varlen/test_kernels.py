@@ -6,10 +6,11 @@ import logging
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from bionemo.core.errors import ConfigError, MissingDependencyError
 from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention, varlen_attention
-from bionemo.llm.model.varlen import cudnn_flash, kernels
+from bionemo.llm.model.varlen import cudnn_flash, fa4, kernels
 from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel, check_kernel, choose_kernel, is_installed
 
 
@@ -108,6 +109,23 @@ def test_cudnn_plan_holds_the_offsets_of_both_row_lengths():
     plan = cudnn_flash.plan(torch.tensor([0, 3, 3, 10], dtype=torch.int32), num_heads=2, head_dim=4)
     assert plan.dtype == torch.int32
     assert plan.tolist() == [[0, 24, 24, 80], [0, 72, 72, 240], [0, 6, 6, 20], [3, 0, 7, 0]]
+
+
+@pytest.mark.parametrize("module", [cudnn_flash, fa4], ids=["cudnn", "fa4"])
+def test_operators_of_foreign_kernels_are_traced_as_one_graph_without_their_packages(module):
+    plan_of = KERNELS[{cudnn_flash: "cudnn", fa4: "fa4"}[module]].plan
+    torch._dynamo.reset()
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def attend(query, key, value, plan):
+        return module.attend(query, key, value, plan, 32, 0.25)
+
+    with FakeTensorMode():
+        inputs = [torch.empty(64, 2, 16, dtype=HALF, requires_grad=True) for _ in range(3)]
+        result = attend(*inputs, plan_of(torch.zeros(5, dtype=torch.int32), 2, 16))
+        gradients = torch.autograd.grad(result.sum(), inputs)
+    for tensor in (result, *gradients):
+        assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((64, 2, 16), HALF, True)
 
 
 @pytest.mark.needs_gpu

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The residual sum of a post-LN transformer layer (Vaswani et al. 2017; Devlin et al. 2019)."""
+"""The residual sums of a transformer layer: pre-LN, and post-LN (Vaswani et al. 2017; Devlin et al. 2019).
+
+Megatron's own sum works in place where no gradient is wanted. In a compiled layer that makes its result a view, which
+breaks the graph of every layer in validation.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +16,27 @@ from bionemo.llm.model.plain_layers import PlainLayerNorm
 
 
 OutputAndBias = tuple[Tensor, Tensor | None]
+AddResidual = Callable[[OutputAndBias, Tensor, float], Tensor]
+
+
+def residual_sum(training: bool, fused: bool) -> AddResidual:
+    """Fill Megatron's bias-dropout-add slots with ``residual + dropout(x + bias)``, in the dtype of ``x``.
+
+    Args:
+        training: Whether there is dropout.
+        fused: There is no fused form.
+
+    Returns:
+        The function that Megatron's layer calls.
+    """
+
+    def add(output_and_bias: OutputAndBias, residual: Tensor, dropout: float) -> Tensor:
+        output, bias = output_and_bias
+        if bias is not None:
+            output = output + bias
+        return residual.to(output.dtype) + F.dropout(output, dropout, training)
+
+    return add
 
 
 class PostNormResidual(nn.Module):
@@ -25,7 +50,7 @@ class PostNormResidual(nn.Module):
         super().__init__()
         self.layer_norm = PlainLayerNorm(config, config.hidden_size, eps=config.layernorm_epsilon)
 
-    def forward(self, training: bool, fused: bool) -> Callable[[OutputAndBias, Tensor, float], Tensor]:
+    def forward(self, training: bool, fused: bool) -> AddResidual:
         """Give the function that Megatron's layer calls; there is no fused form."""
 
         def add_and_normalise(output_and_bias: OutputAndBias, residual: Tensor, dropout: float) -> Tensor:

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a pair of foreign kernels, forward and backward, an operator that torch compiles and captures around.
+
+Letters: T tokens, N attention heads, D head dim.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+Forward = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
+Backward = Callable[
+    [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor, Tensor]
+]
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor, int, float], Tensor]
+
+
+def register_attention(
+    name: str, forward: Forward, backward: Backward, stats_shape: Callable[[int, int], tuple[int, int]]
+) -> Attend:
+    """Register an operator ``bionemo::<name>`` and its backward pass.
+
+    Args:
+        name: Of the operator.
+        forward: ``(query, key, value, plan, max_seqlen, scale) -> (result, stats)``, annotated with types; the result
+            is new and contiguous, the statistics are float32.
+        backward: ``(gradient, query, key, value, result, stats, plan, max_seqlen, scale)`` -> new and contiguous
+            gradients of query, key and value.
+        stats_shape: Shape of the statistics from T and N.
+
+    Returns:
+        A function as :func:`bionemo.llm.model.varlen.torch_flash.attend`.
+    """
+    operator = torch.library.custom_op(f"bionemo::{name}", forward, mutates_args=())
+    backward_operator = torch.library.custom_op(f"bionemo::{name}_backward", backward, mutates_args=())
+
+    @operator.register_fake
+    def _(
+        query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        stats = query.new_empty(stats_shape(query.shape[0], query.shape[1]), dtype=torch.float32)
+        return query.new_empty(query.shape), stats
+
+    @backward_operator.register_fake
+    def _(grad: Tensor, query: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return query.new_empty(query.shape), query.new_empty(query.shape), query.new_empty(query.shape)
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        query, key, value, plan, ctx.max_seqlen, ctx.scale = inputs
+        ctx.save_for_backward(query, key, value, *output, plan)
+        ctx.set_materialize_grads(False)
+
+    def differentiate(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        grads = backward_operator(grad, *ctx.saved_tensors, ctx.max_seqlen, ctx.scale)
+        return (*grads, None, None, None)
+
+    operator.register_autograd(differentiate, setup_context=keep)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float) -> Tensor:
+        context: Tensor = operator(query, key, value, plan, max_seqlen, scale)[0]
+        return context
+
+    return attend
