@@ -41,7 +41,8 @@ class PrefetchLoader:
             batch_sampler: Yields lists of row numbers; a :class:`GlobalBatchSampler` can be resumed exactly.
             collate_fn: Makes a batch from what ``dataset.__getitems__`` returns; called in the threads, so one with a
                 reusable buffer does not fit.
-            num_threads: Tasks worked on at the same time; one more waits for each.
+            num_threads: Tasks worked on at the same time; one more is done or waits. More of them would hold so much
+                memory that it can no longer be recycled from batch to batch.
             rows_per_task: A thread takes batches until it has so many rows, one batch at least.
         """
         if num_threads < 1:
@@ -81,7 +82,7 @@ class PrefetchLoader:
         with ThreadPoolExecutor(self.num_threads, thread_name_prefix="scdl-prefetch") as pool:
             try:
                 while True:
-                    while len(waiting) < 2 * self.num_threads:
+                    while len(waiting) <= self.num_threads:
                         task = self._next_task(batches)
                         if not task:
                             break

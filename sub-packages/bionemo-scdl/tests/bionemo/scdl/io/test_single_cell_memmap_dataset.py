@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,27 @@ def test_data_loader_uses_the_batched_path(dataset, counts, monkeypatch):
     monkeypatch.setattr(type(dataset), "__getitem__", None)
     loader = DataLoader(dataset, batch_size=3, collate_fn=collate_sparse_matrix_batch)
     assert [batch.shape for batch in loader] == [(3, 5), (1, 3)]
+
+
+@pytest.mark.parametrize("order", [1, -1, 7])  # in sequence, and two that have to be gathered
+def test_writing_into_a_batch_reaches_neither_the_archive_nor_other_batches(make_archive, order):
+    # Large enough for memory that is recycled from batch to batch.
+    matrix = sp.random(400, 200, 0.5, "csr", np.float32, random_state=np.random.default_rng(0))
+    dataset = make_archive(matrix)
+    files = {path: path.read_bytes() for path in Path(dataset.data_path).iterdir() if path.is_file()}
+    rows = [(row * order) % 400 for row in range(400)]
+
+    def read():
+        return collate_sparse_matrix_batch(dataset.__getitems__(rows), num_columns=200)
+
+    kept = read()
+    for _ in range(3):
+        batch = read()
+        batch.values().log1p_().neg_()
+        batch.col_indices().zero_()
+        np.testing.assert_array_equal(kept.to_dense(), matrix.toarray()[rows])
+        np.testing.assert_array_equal(read().to_dense(), matrix.toarray()[rows])
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_rows_are_read_only_unless_asked_for(dataset):

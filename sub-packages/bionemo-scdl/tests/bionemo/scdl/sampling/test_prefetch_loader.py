@@ -35,6 +35,16 @@ def test_batches_come_in_the_sampler_s_order(dataset, num_threads, rows_per_task
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(got, expected, strict=True))
 
 
+def test_only_so_many_batches_are_prepared_ahead(dataset):
+    loader = make_loader(dataset, num_threads=2, rows_per_task=1)
+    iterator = iter(loader)
+    for handed_out in (1, 2, 3):
+        next(iterator)
+        assert loader.batch_sampler.position == handed_out + 2
+    iterator.close()
+    assert loader.state_dict() == {"epoch": 0, "position": 3}
+
+
 def test_stopping_and_resuming_loses_and_repeats_nothing(dataset):
     whole = [batch.to_dense() for batch in make_loader(dataset)]
     for stop in (1, 7, len(whole) - 1, len(whole)):
