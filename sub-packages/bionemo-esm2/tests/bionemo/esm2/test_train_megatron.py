@@ -5,6 +5,9 @@
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +19,7 @@ import pytest
 import torch
 
 from bionemo.core.command import run_command
-from bionemo.core.errors import BionemoError, CheckpointError, ParallelismError
+from bionemo.core.errors import CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
 from bionemo.esm2.train import train
@@ -104,6 +107,8 @@ LAYOUTS = {
     "pipeline": (2, {"pipeline_model_parallel_size": 2}),
     "context": (2, {"context_parallel_size": 2}),
     "data": (2, {"engine": "megatron"}),
+    "data, gather not overlapped": (2, {"engine": "megatron", "overlap_param_gather": False}),
+    "data, nothing overlapped": (2, {"engine": "megatron", "overlap_grad_reduce": False}),
     "data, plain optimizer": (2, {"engine": "megatron", "use_distributed_optimizer": False}),
     "tensor and data": (4, {"tensor_model_parallel_size": 2}),
     "tensor and data, plain optimizer": (4, {"tensor_model_parallel_size": 2, "use_distributed_optimizer": False}),
@@ -282,11 +287,12 @@ def test_half_precision_keeps_float32_masters(name: str, fasta: Path, lightning_
     assert_same_training(run_dir, straight, tolerance=0.0)
 
 
-def test_saves_beside_the_training_are_the_same_and_the_best_are_kept(
+def test_saves_beside_the_training_are_the_same_are_gone_on_with_and_the_best_are_kept(
     fasta: Path, lightning_run: Path, tmp_path: Path
 ) -> None:
     config, num_ranks = layout_config("tensor and data", fasta, tmp_path, save_interval=1, ckpt_async_save=True)
-    run_dir = train_on_ranks(config, num_ranks)
+    train_on_ranks(replace(config, early_stop_on_step=5), num_ranks)
+    run_dir = train_on_ranks(replace(config, resume_if_exists=True), num_ranks)
     assert_same_training(lightning_run, run_dir)
     names = [path.name for path in RunDirectory(run_dir).checkpoints()]
     assert "step-00000010" in names
@@ -333,26 +339,51 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(fasta: Pa
     assert all(torch.isfinite(reader.read(name)).all() for name in reader.names)
 
 
-# Bad input: said before training starts, by name.
+# Bad input: said before training starts, by name, in one line.
+
+
+SHAPE = ["--num-layers=2", "--hidden-size=32", "--num-attention-heads=4", "--ffn-hidden-size=64"]
+STAGES_IN_PIECES = "--devices=2 --pipeline-model-parallel-size=2 --virtual-pipeline-model-parallel-size=2"
+
+
+def launch(flags: str, fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    """Give the last line of a command that ends with the exit code of bad input, before it has trained."""
+    place = [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", "--accelerator=cpu"]
+    assert run_command(main, [*place, *SHAPE, *flags.split()], prog="train_esm2") == 2
+    assert not (tmp_path / "run/metrics.csv").exists()
+    return capfd.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("settings", "num_ranks", "message"),
+    ("flags", "message"),
     [
-        ({"tensor_model_parallel_size": 3, "num_gpus": 3}, 1, "3 does not divide the 4 attention heads"),
-        ({"pipeline_model_parallel_size": 4, "num_gpus": 4}, 1, "4 does not divide the 2 layers"),
-        ({**PIECES, "num_layers": 6}, 1, r"size 2 x --virtual-pipeline-model-parallel-size 2 does not divide the 6"),
-        ({**PIECES, "accumulate_grad_batches": 3}, 1, "--accumulate-grad-batches 3: .* multiple of --pipeline"),
-        ({"tensor_model_parallel_size": 2, "num_gpus": 1}, 1, "1 ranks cannot be split into copies of the model"),
-        ({"context_parallel_size": 2, "num_gpus": 2, "tokens_per_batch": 255}, 1, "2 does not divide the 255 tokens"),
-        ({"tensor_model_parallel_size": 2, "engine": "lightning"}, 1, "needs the megatron engine"),
-        ({"engine": "megatron", "precision": "bf16"}, 1, "--precision bf16: the megatron engine trains in"),
+        ("--tensor-model-parallel-size=3 --devices=3", "3 does not divide the 4 attention heads"),
+        ("--pipeline-model-parallel-size=4 --devices=4", "4 does not divide the 2 layers"),
+        (STAGES_IN_PIECES, "2 x --virtual-pipeline-model-parallel-size 2 does not divide the 2 layers"),
+        (f"{STAGES_IN_PIECES} --num-layers=4 --accumulate-grad-batches=3", "--accumulate-grad-batches 3: with"),
+        ("--virtual-pipeline-model-parallel-size=2", "2: needs --pipeline-model-parallel-size of at least 2"),
+        ("--tensor-model-parallel-size=2 --devices=1", "1 ranks cannot be split into copies of the model"),
+        ("--tensor-model-parallel-size=2 --devices=3", "3 ranks cannot be split into copies of the model"),
+        ("--context-parallel-size=2 --devices=2 --tokens-per-batch=4097", "2 does not divide the 4097 tokens"),
+        ("--tensor-model-parallel-size=2 --engine=lightning", "needs the megatron engine"),
+        ("--engine=megatron", "--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning."),
     ],
 )
-def test_impossible_settings(settings: dict, num_ranks: int, message: str, fasta: Path, tmp_path: Path) -> None:
-    with pytest.raises(BionemoError, match=message):
-        train(tiny(fasta, tmp_path, **settings))
-    assert not (tmp_path / "esm2/metrics.csv").exists()
+def test_impossible_settings(
+    flags: str, message: str, fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = launch(flags, fasta, tmp_path, capfd)
+    assert line.startswith("train_esm2: error: ")
+    assert message in line
+
+
+def test_more_ranks_than_gpus(
+    fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    line = launch("--accelerator=gpu --devices=4 --tensor-model-parallel-size=4", fasta, tmp_path, capfd)
+    assert line.startswith("train_esm2: error: --devices 4: this machine shows 2 GPUs to torch.")
 
 
 def train_with_other_settings(config: TrainESM2Config) -> None:
@@ -409,11 +440,40 @@ def test_layouts_have_the_same_gradients(fasta: Path, tmp_path: Path) -> None:
     assert_optimizer_states_match(checkpoints, dtype="float32")
 
 
-def test_without_a_gpu_the_engine_says_so(fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--num-layers=2", "--hidden-size=32", "--num-attention-heads=4", "--ffn-hidden-size=64"]
-    flags = [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", "--engine=megatron", "--accelerator=cpu", *sizes]
-    assert run_command(main, flags, prog="train_esm2") == 2
-    error = capfd.readouterr().err.strip().splitlines()
-    assert (
-        error[-1] == "train_esm2: error: --engine megatron: needs GPUs. On CPUs ranks train with --engine lightning."
-    )
+# The same as a user starts it: processes of their own, given their places by torchrun's variables.
+
+
+SCALING = Path(__file__).parents[5] / "benchmarks/megatron_scaling.py"
+
+
+def start_rank(rank: int, port: int, flags: list[str]) -> subprocess.Popen[str]:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": 1}
+    environment = {**os.environ, **{name: str(value) for name, value in place.items()}}
+    command = [sys.executable, SCALING, "--stand-in", *SHAPE, "--accelerator=cpu", "--devices=2", *flags]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def endings(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    return [
+        (process.returncode, error.strip().splitlines()[-1]) for process, error in zip(processes, errors, strict=True)
+    ]
+
+
+@pytest.mark.nightly
+def test_processes_that_do_not_agree_or_do_not_come_end_in_one_line(fasta: Path, tmp_path: Path) -> None:
+    flags = [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", "--tensor-model-parallel-size=2"]
+    port = free_port()
+    for code, line in endings([start_rank(rank, port, [*flags, f"--lr=1e-{rank + 3}"]) for rank in (0, 1)]):
+        assert code == 2
+        assert line.startswith("train_esm2: error: rank 1 was started with lr = 0.0001, rank 0 with 0.001.")
+    ((code, line),) = endings([start_rank(0, free_port(), [*flags, "--start-timeout-s=2", "--experiment-name=two"])])
+    assert code == 2
+    assert line.startswith("train_esm2: error: 1 of 2 ranks did not start within 2 s: rank 1.")

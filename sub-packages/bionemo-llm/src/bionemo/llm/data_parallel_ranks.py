@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from bionemo.core.errors import ParallelismError
 from bionemo.llm.notices import silence_third_parties
-from bionemo.llm.trainer import check_ranks
+from bionemo.llm.trainer import check_gpus, check_ranks
 
 
 T = TypeVar("T")
@@ -50,8 +49,7 @@ def start_ranks(accelerator: str, devices: int, num_nodes: int) -> DataParallelR
         ParallelismError: There are fewer GPUs, or another number of ranks was started.
     """
     check_ranks(devices, num_nodes)
-    if accelerator == "gpu" and devices > torch.cuda.device_count():
-        raise ParallelismError(f"--devices {devices}: this machine shows {torch.cuda.device_count()} GPUs.")
+    check_gpus(accelerator, devices)
     if devices * num_nodes == 1:
         return DataParallelRanks(0, 1, torch.device("cuda", 0) if accelerator == "gpu" else torch.device("cpu"))
     from lightning.fabric import Fabric

@@ -35,6 +35,7 @@ from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.trainer import (
     build_trainer,
+    check_gpus,
     check_ranks,
     continue_from,
     resolve_accelerator,
@@ -186,6 +187,7 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
     """
     check_ranks(config.num_gpus, config.num_nodes)
     accelerator = resolve_accelerator(config.accelerator)
+    check_gpus(accelerator, config.num_gpus)
     check_gpu_flags(config, accelerator)
     limit = config.sample_limit
     budget = config.tokens_per_batch

@@ -70,6 +70,19 @@ def check_ranks(devices: int, num_nodes: int) -> None:
         )
 
 
+def check_gpus(accelerator: str, devices: int) -> None:
+    """Refuse more ranks than there are GPUs for them on this machine.
+
+    Raises:
+        ParallelismError: The message says both numbers.
+    """
+    if accelerator == "gpu" and devices > torch.cuda.device_count():
+        raise ParallelismError(
+            f"--devices {devices}: this machine shows {torch.cuda.device_count()} GPUs to torch. Give that number, or "
+            "more nodes; CUDA_VISIBLE_DEVICES can hide some."
+        )
+
+
 def build_trainer(
     *,
     accelerator: str,
