@@ -1,7 +1,13 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""On a GPU: the fast path of `train_esm2` follows float32, loss by loss, over 200 steps on real sequences."""
+"""On a GPU: the fast path of `train_esm2` follows float32, loss by loss, over 200 steps on real sequences.
 
+A run that fails says so in few lines, the error itself last: what a compiler raises and logs fills screens.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +21,8 @@ from bionemo.llm.metrics_csv import read_metrics
 
 REAL_DATA = Path(__file__).resolve().parents[6] / "shared/data/uniref90_9k.fasta.gz"
 NUM_STEPS = 200
+MAX_REPORT = 4000
+"""Characters of a failed run's report."""
 
 pytestmark = [
     pytest.mark.needs_gpu,
@@ -29,7 +37,32 @@ def losses(result_dir: Path, name: str, **changes: object) -> np.ndarray:
         "num_steps": NUM_STEPS, "val_check_interval": NUM_STEPS, "log_every_n_steps": 1, "tokens_per_batch": 8192,
         "lr": 1e-3, "accelerator": "gpu",
     }  # fmt: skip
-    return read_metrics(train(TrainESM2Config(**{**settings, **changes})) / "metrics.csv")["train_loss"]
+    try:
+        run_dir = train(TrainESM2Config(**{**settings, **changes}))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is to be read
+        pytest.fail(short_report(error), pytrace=False)
+    return read_metrics(run_dir / "metrics.csv")["train_loss"]
+
+
+def short_report(error: BaseException) -> str:
+    """The innermost frames and the message of an error and of what caused it, first cause first."""
+    chain = [error]
+    while (cause := chain[0].__cause__ or chain[0].__context__) is not None:
+        chain.insert(0, cause)
+    lines = []
+    for link in chain:
+        lines += [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(link.__traceback__)[-6:]]
+        lines.append(f"{type(link).__name__}: {str(link)[: MAX_REPORT // len(chain)]}")
+    return "\n".join(lines)[-MAX_REPORT:]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet_compiler() -> Iterator[None]:
+    """Keeps the compiler's debug log out of the report of a failed test."""
+    logger = logging.getLogger("torch")
+    before, logger.propagate = logger.propagate, False
+    yield
+    logger.propagate = before
 
 
 @pytest.fixture(scope="module")
@@ -45,4 +78,5 @@ def test_the_loss_curve_stays_within_half_a_percent(
 ) -> None:
     fast = losses(tmp_path, "fast", **changes)
     assert len(fast) == len(float32_losses) == NUM_STEPS
-    np.testing.assert_allclose(fast, float32_losses, rtol=5e-3)
+    off = np.abs(fast / float32_losses - 1)
+    assert off.max() <= 5e-3, f"step {off.argmax() + 1}: {off.max():.2%} off; {np.sum(off > 5e-3)} steps above 0.5 %"

@@ -3,7 +3,7 @@
 """Static shapes, half-precision weights and compiled layers change the speed of a step, not its result."""
 
 import copy
-import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,11 @@ import torch
 from bionemo.llm.data.masking import PackMasking
 from bionemo.llm.data.packing import build_packed_batch, cover_tail
 from bionemo.llm.lightning import packed_forward_step, packed_loss
-from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
-from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
-from bionemo.llm.model.varlen.registration import register_attention
 from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
+from bionemo.testing.exact_attention import exact_attention_kernel
 
 
 MAX_SEQLEN, NUM_TOKENS = 32, 128
@@ -32,42 +30,11 @@ class Tokens:
     pad_token_id = 1
 
 
-def exact_forward(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: torch.Tensor, max_seqlen: int, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    assert int(plan.diff().max()) <= max_seqlen
-    table = SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
-    context = sequence_by_sequence_attention(query, key, value, table, scale)
-    return context, torch.zeros(query.shape[:2])
-
-
-def exact_backward(
-    grad: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, context: torch.Tensor,
-    stats: torch.Tensor, plan: torch.Tensor, max_seqlen: int, scale: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-    """By formula: autograd does not reach into an operator."""
-    gradients = query.new_empty(3, *query.shape)
-    for start, end in itertools.pairwise(plan.tolist()):
-        q, k, v, g = (x[start:end].transpose(0, 1) for x in (query, key, value, grad))
-        weights = torch.softmax(scale * (q @ k.mT), dim=-1)
-        slopes = g @ v.mT
-        slopes = scale * weights * (slopes - (slopes * weights).sum(-1, keepdim=True))
-        for place, gradient in enumerate((slopes @ k, slopes.mT @ q, weights.mT @ g)):
-            gradients[place, start:end] = gradient.transpose(0, 1)
-    return gradients[0].clone(), gradients[1].clone(), gradients[2].clone()
-
-
-exact_attention = register_attention(
-    "exact_attention_of_tests", exact_forward, exact_backward, stats_shape=lambda tokens, heads: (tokens, heads)
-)
-
-
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def kernel() -> Iterator[None]:
     """Lets the models of a test take the path of a GPU kernel, with an exact kernel that runs here."""
-    stand_in = VarlenKernel("torch", "torch", lambda cu_seqlens, heads, head_dim: cu_seqlens, exact_attention)
-    monkeypatch.setitem(KERNELS, "exact", stand_in)
-    monkeypatch.setattr(MegatronBioBertModel, "choose_kernel", lambda self, embedded: "exact")
+    with exact_attention_kernel():
+        yield
 
 
 ESM2 = {"position_embedding_type": "rope"}

@@ -89,19 +89,17 @@ def test_the_interpreter_sees_no_gpu(monkeypatch):
     assert records[0].environ == ()
 
 
-DERIVE_FROM_TORCH_OR_LIGHTNING = {
+NEED_TORCH_OR_LIGHTNING = {
     f"bionemo.testing.{name}"
-    for name in ("callbacks", "harnesses.stop_and_go", "megatron_on_cpu", "testing_callbacks")
+    for name in ("callbacks", "exact_attention", "harnesses.stop_and_go", "megatron_on_cpu", "testing_callbacks")
 }
 
 
-def test_this_package_is_light_but_for_modules_whose_classes_derive_from_heavy_ones():
+def test_this_package_is_light_but_for_modules_with_classes_and_operators_of_heavy_ones():
     # bionemo.testing is banned from other packages' imports, and pytest with it; here they are the subject.
     modules = list_modules("bionemo.testing")
-    assert set(modules) > DERIVE_FROM_TORCH_OR_LIGHTNING
-    records = import_in_fresh_interpreter(
-        [module for module in modules if module not in DERIVE_FROM_TORCH_OR_LIGHTNING]
-    )
+    assert set(modules) > NEED_TORCH_OR_LIGHTNING
+    records = import_in_fresh_interpreter([module for module in modules if module not in NEED_TORCH_OR_LIGHTNING])
     heavy = set(forbidden_in_tier(0)) - {"bionemo.testing", "pytest"}
     for record in records:
         assert record.error is None, record

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the attention kernels of a GPU, so that the path of a compiled model is tested on every machine."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def exact_attention_kernel() -> Iterator[None]:
+    """Let every model take the path of a variable-length kernel for the length of the block. Needs bionemo-llm."""
+    from bionemo.llm.model.biobert.model import MegatronBioBertModel
+    from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
+
+    stand_in = VarlenKernel("torch", "torch", lambda cu_seqlens, heads, head_dim: cu_seqlens, exact_attention())
+    with (
+        mock.patch.dict(KERNELS, {"exact": stand_in}),
+        mock.patch.object(MegatronBioBertModel, "choose_kernel", return_value="exact"),
+    ):
+        yield
+
+
+@cache
+def exact_attention() -> Callable[..., Any]:
+    """Attention within each sequence on any device, registered as the kernels of a GPU are."""
+    from bionemo.llm.model.varlen.registration import register_attention
+
+    return register_attention(
+        "exact_attention_of_tests", _forward, _backward, stats_shape=lambda tokens, heads: (tokens, heads)
+    )
+
+
+def _forward(
+    query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
+
+    assert int(plan.diff().max()) <= max_seqlen
+    table = SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
+    context = sequence_by_sequence_attention(query, key, value, table, scale)
+    return context, torch.zeros(query.shape[:2])
+
+
+def _backward(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, context: Tensor, stats: Tensor, plan: Tensor,
+    max_seqlen: int, scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """By formula: autograd does not reach into an operator."""
+    gradients = query.new_empty(3, *query.shape)
+    for start, end in pairwise(plan.tolist()):
+        q, k, v, g = (x[start:end].transpose(0, 1) for x in (query, key, value, grad))
+        weights = torch.softmax(scale * (q @ k.mT), dim=-1)
+        slopes = g @ v.mT
+        slopes = scale * weights * (slopes - (slopes * weights).sum(-1, keepdim=True))
+        for place, gradient in enumerate((slopes @ k, slopes.mT @ q, weights.mT @ g)):
+            gradients[place, start:end] = gradient.transpose(0, 1)
+    return gradients[0].clone(), gradients[1].clone(), gradients[2].clone()
