@@ -25,7 +25,7 @@ from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
-from bionemo.llm.data.packing import pack_padded
+from bionemo.testing.masked_lm_parity import assert_equals_oracle, assert_padded_packed_and_alone_equal, padded
 
 
 pytestmark = pytest.mark.nemo_env
@@ -64,24 +64,6 @@ def cells(config: GeneformerConfig, lengths: tuple[int, ...] = LENGTHS) -> list[
     return found
 
 
-def padded(sequences: list[Tensor], pad_token_id: int) -> Tensor:
-    batch = torch.full((len(sequences), max(len(s) for s in sequences) + 3), pad_token_id)
-    for row, sequence in enumerate(sequences):
-        batch[row, : len(sequence)] = sequence
-    return batch
-
-
-def assert_equals_oracle(logits: Tensor, hidden_states: tuple[Tensor, ...], oracle) -> None:
-    """The bars: logits and last state within 1e-5 · max(1, largest), inner states within 5e-6 of the largest."""
-    pairs = [(logits, oracle.logits[0], 1e-5)]
-    *inner, last = zip(hidden_states, oracle.hidden_states, strict=True)
-    pairs += [(last[0], last[1][0], 1e-5)] + [(ours, theirs[0], 5e-6) for ours, theirs in inner]
-    for ours, theirs, factor in pairs:
-        largest = theirs.abs().max().item()
-        bound = factor * (max(1.0, largest) if factor == 1e-5 else largest)
-        assert (ours - theirs).abs().max().item() <= bound
-
-
 @pytest.mark.parametrize("size", GENEFORMER_SIZES)
 def test_padded_packed_and_alone_equal_hugging_face(size: str, tmp_path: Path) -> None:
     config = geneformer_config(size, num_layers=NUM_LAYERS[size])
@@ -89,34 +71,7 @@ def test_padded_packed_and_alone_equal_hugging_face(size: str, tmp_path: Path) -
     save_geneformer(module, tmp_path / "checkpoint")
     reference = hugging_face(tmp_path / "checkpoint")
 
-    sequences = cells(config)
-    pad_token_id = config.vocabulary.pad_token_id
-    batch = padded(sequences, pad_token_id)
-    packed = pack_padded(batch, batch != pad_token_id)
-    with torch.no_grad():
-        ours_padded = module(batch, batch != pad_token_id, output_hidden_states=True)
-        ours_packed = module.model.forward_packed(
-            packed["input_ids"],
-            packed["position_ids"],
-            packed["cu_seqlens"],
-            packed["max_seqlen"],
-            output_hidden_states=True,
-        )
-        start = 0
-        for row, sequence in enumerate(sequences):
-            length, alone = len(sequence), sequence.unsqueeze(0)
-            mask = torch.ones_like(alone)
-            oracle = reference(input_ids=alone, attention_mask=mask, output_hidden_states=True)
-            states = tuple(state[row, :length] for state in ours_padded.hidden_states)
-            assert_equals_oracle(ours_padded.token_logits[row, :length], states, oracle)
-            span = slice(start, start + length)
-            states = tuple(state[span] for state in ours_packed.all_hidden_states)
-            assert_equals_oracle(ours_packed.token_logits[span], states, oracle)
-            ours_alone = module(alone, mask, output_hidden_states=True)
-            assert_equals_oracle(ours_alone.token_logits[0], tuple(s[0] for s in ours_alone.hidden_states), oracle)
-            start += length
-    assert ours_padded.token_logits.shape == (*batch.shape, config.vocab_size)
-    assert not ours_padded.token_logits[batch == pad_token_id].any()
+    assert_padded_packed_and_alone_equal(module, reference, cells(config), config.vocabulary.pad_token_id)
 
 
 def test_a_cell_as_long_as_the_context_equals_hugging_face_and_a_longer_one_is_refused(tmp_path: Path) -> None:

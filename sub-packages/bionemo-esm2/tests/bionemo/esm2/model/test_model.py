@@ -18,6 +18,7 @@ from bionemo.esm2.model.model import ESM2Config
 from bionemo.esm2.model.sizes import ESM2_SIZES
 from bionemo.llm.data.packing import pack_padded
 from bionemo.llm.model.rotary import RotaryEmbedding
+from bionemo.testing.masked_lm_parity import assert_padded_packed_and_alone_equal, padded
 
 
 pytestmark = pytest.mark.nemo_env
@@ -54,24 +55,6 @@ def masked_sequences() -> list[Tensor]:
     return sequences
 
 
-def padded(sequences: list[Tensor]) -> Tensor:
-    batch = torch.full((len(sequences), max(len(s) for s in sequences) + 3), PAD_ID)
-    for row, sequence in enumerate(sequences):
-        batch[row, : len(sequence)] = sequence
-    return batch
-
-
-def assert_equals_oracle(logits: Tensor, hidden_states: tuple[Tensor, ...], oracle) -> None:
-    """The bars: logits and last state within 1e-5, inner states within 5e-6 of the largest."""
-    pairs = [(logits, oracle.logits[0], 1e-5)]
-    *inner, last = zip(hidden_states, oracle.hidden_states, strict=True)
-    pairs += [(last[0], last[1][0], 1e-5)] + [(ours, theirs[0], 5e-6) for ours, theirs in inner]
-    for ours, theirs, factor in pairs:
-        largest = theirs.abs().max().item()
-        bound = factor * (max(1.0, largest) if factor == 1e-5 else largest)
-        assert (ours - theirs).abs().max().item() <= bound
-
-
 @pytest.mark.parametrize("size", ESM2_SIZES)
 def test_padded_packed_and_alone_equal_hugging_face(size: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
@@ -79,33 +62,7 @@ def test_padded_packed_and_alone_equal_hugging_face(size: str, tmp_path: Path) -
     save_esm2(module, tmp_path / "checkpoint")
     reference = transformers.EsmForMaskedLM.from_pretrained(tmp_path / "checkpoint").eval()
 
-    sequences = masked_sequences()
-    batch = padded(sequences)
-    packed = pack_padded(batch, batch != PAD_ID)
-    with torch.no_grad():
-        ours_padded = module(batch, batch != PAD_ID, output_hidden_states=True)
-        ours_packed = module.model.forward_packed(
-            packed["input_ids"],
-            packed["position_ids"],
-            packed["cu_seqlens"],
-            packed["max_seqlen"],
-            output_hidden_states=True,
-        )
-        start = 0
-        for row, sequence in enumerate(sequences):
-            length, alone = len(sequence), sequence.unsqueeze(0)
-            mask = torch.ones_like(alone)
-            oracle = reference(input_ids=alone, attention_mask=mask, output_hidden_states=True)
-            states = tuple(state[row, :length] for state in ours_padded.hidden_states)
-            assert_equals_oracle(ours_padded.token_logits[row, :length], states, oracle)
-            span = slice(start, start + length)
-            states = tuple(state[span] for state in ours_packed.all_hidden_states)
-            assert_equals_oracle(ours_packed.token_logits[span], states, oracle)
-            ours_alone = module(alone, mask, output_hidden_states=True)
-            assert_equals_oracle(ours_alone.token_logits[0], tuple(s[0] for s in ours_alone.hidden_states), oracle)
-            start += length
-    assert ours_padded.token_logits.shape == (*batch.shape, 33)
-    assert not ours_padded.token_logits[batch == PAD_ID].any()
+    assert_padded_packed_and_alone_equal(module, reference, masked_sequences(), PAD_ID)
 
 
 @pytest.mark.parametrize("size", ["8M", "35M"])
@@ -148,7 +105,7 @@ def test_a_sequence_does_not_see_its_neighbours_in_the_pack() -> None:
     sequences = masked_sequences()
     changed = [sequences[0], sequences[1].flip(0), sequences[2]]
     with torch.no_grad():
-        logits = [module(padded(s), padded(s) != PAD_ID).token_logits for s in (sequences, changed)]
+        logits = [module(padded(s, PAD_ID), padded(s, PAD_ID) != PAD_ID).token_logits for s in (sequences, changed)]
     assert torch.equal(logits[0][0], logits[1][0])
     assert torch.equal(logits[0][2], logits[1][2])
     assert not torch.equal(logits[0][1], logits[1][1])
@@ -156,7 +113,7 @@ def test_a_sequence_does_not_see_its_neighbours_in_the_pack() -> None:
 
 def test_tail_of_a_pack_changes_nothing() -> None:
     model = random_module(esm2_config("8M", num_layers=2)).model
-    batch = padded(masked_sequences())
+    batch = padded(masked_sequences(), PAD_ID)
     packed = pack_padded(batch, batch != PAD_ID)
     tail = torch.zeros(17, dtype=torch.int64)
     with torch.no_grad():
