@@ -176,10 +176,12 @@ class CountCells:
             Ascending int64 positions among these cells.
 
         Raises:
-            DataError: A cell has none, and `on_empty` is ``"error"``.
+            DataError: A cell has none, and `on_empty` is ``"error"``; or not one of all cells has any.
         """
         lengths = self.lengths if lengths is None else lengths
         is_empty = lengths <= self.encoder.num_framing_tokens
+        if rows is None and is_empty.all():
+            raise DataError(f"{self.source.name}: none of the {len(is_empty)} cells has counts of known genes.")
         if on_empty == "error" and is_empty.any():
             position = int(np.argmax(is_empty))
             cell = position if rows is None else int(rows[position])

@@ -5,6 +5,7 @@ import shutil
 
 import anndata
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -259,6 +260,13 @@ def test_input_of_another_kind_is_refused(tmp_path, embedding_files, capsys):
     refused("the vocabulary's fingerprint is", "--token-dictionary", tmp_path / "tokens.json")
     normalised = change(files, tmp_path, lambda adata: setattr(adata, "X", np.log1p(files.cells.counts.toarray())))
     refused("ranking needs raw counts", data=normalised)
+    nothing = change(files, tmp_path, lambda adata: setattr(adata, "X", adata.X * 0))
+    refused("none of the 30 cells has counts of known genes", "--empty-cells", "skip", data=nothing)
+    empty = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"input_ids": [[2, 3], [2, 3]]}), empty)
+    refused("none of the 2 cells has genes", "--empty-cells", "skip", data=empty)
+    pq.write_table(pa.table({"input_ids": pa.array([], pa.list_(pa.int32()))}), empty)
+    refused("none of the 0 cells has genes", data=empty)
     unknown = change(
         files, tmp_path, lambda adata: adata.var.__setitem__("feature_id", [*files.cells.gene_ids[:49], "lnc"])
     )

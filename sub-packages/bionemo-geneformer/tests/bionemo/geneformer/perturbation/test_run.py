@@ -31,6 +31,7 @@ PRELOAD = (
     "matplotlib.figure", "pyarrow.parquet", "pytest", "scipy.stats",
 )  # fmt: skip
 STATES = {"state_key": "state", "start_state": "sick", "goal_state": "well"}
+TYPED_STATES = ("--state-key=state", "--start-state=sick")
 
 
 def settings(files: Any, results: Path, **changes: Any) -> PerturbGeneformerConfig:
@@ -225,35 +226,77 @@ def test_two_ranks_equal_one(perturbation_files: Files, tmp_path: Path) -> None:
         np.testing.assert_allclose(values, two.values[name], rtol=0, atol=1e-6)
 
 
+def refused(
+    capsys: pytest.CaptureFixture[str], files: Any, folder: Path, *flags: str, data: Path | None = None
+) -> str:
+    """Type the command, which must fail with one line and leave nothing; that line."""
+    before = sorted(folder.iterdir())
+    arguments = [
+        f"--checkpoint-path={files.checkpoint}", f"--data-path={data or files.tokens}",
+        f"--results-path={folder / 'out'}", "--accelerator=cpu", *flags,
+    ]  # fmt: skip
+    assert run_command(main, arguments, prog="perturb_geneformer") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    *notes, line = captured.err.strip().splitlines()
+    assert line.startswith("perturb_geneformer: error: ")
+    assert not any("error" in note for note in notes)
+    assert sorted(folder.iterdir()) == before
+    return line
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("flags", "message"),
     [
-        ({"genes": ["SYM99"]}, "gene SYM99: is not in the model's vocabulary. Did you mean SYM9?"),
-        ({"genes": ["SYM1", "ENSG00000000001"]}, "genes SYM1 and ENSG00000000001: are the same, ENSG00000000001."),
-        ({"state_key": "stat", "start_state": "a", "goal_state": "b"}, "no column 'stat', found ['input_ids'"),
-        ({**STATES, "goal_state": "wel"}, "no cell has 'state' 'wel'. Did you mean well? There are: sick, well."),
-        ({**STATES, "goal_state": "sick"}, "states of 'state': one is named twice among sick, sick."),
-        ({"filter_cells": ["state"]}, "--filter-cells state: expected COLUMN=VALUE[,VALUE...], each column once."),
-        ({"layer": -3}, "layer -3: expected 0 (the last) to -2 (the embedding)."),
-        ({"embedding": "cls"}, "--embedding cls: V1 has no first token for the cell. Use cell."),
-        ({"checkpoint_path": "nowhere"}, "nowhere"),
-        ({"data_path": "nowhere.h5ad"}, "nowhere.h5ad: there is no such file or folder."),
-        ({"id_column": "name"}, "no column 'name'"),
+        (["--genes=SYM99"], "gene SYM99: is not in the model's vocabulary. Did you mean SYM9?"),
+        (["--genes", "SYM1", "ENSG00000000001"], "genes SYM1 and ENSG00000000001: are the same, ENSG00000000001."),
+        (["--state-key=stat", "--start-state=a", "--goal-state=b"], "no column 'stat', found ['input_ids'"),
+        ([*TYPED_STATES, "--goal-state=wel"], "no cell has 'state' 'wel'. Did you mean well? There are: sick, well."),
+        ([*TYPED_STATES, "--goal-state=sick"], "states of 'state': one is named twice among sick, sick."),
+        (["--filter-cells=state"], "--filter-cells state: expected COLUMN=VALUE[,VALUE...], each column once."),
+        (["--layer=-3"], "layer -3: expected 0 (the last) to -2 (the embedding)."),
+        (["--embedding=cls"], "--embedding cls: V1 has no first token for the cell. Use cell."),
+        (["--checkpoint-path=nowhere"], "nowhere"),
+        (["--data-path=nowhere.h5ad"], "nowhere.h5ad: there is no such file or folder."),
+        (["--id-column=name"], "no column 'name'"),
+        (["--max-cells=0"], "--max-cells 0: must be at least 1"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_bad_settings_are_one_line_and_leave_nothing(
+    perturbation_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert message in refused(capsys, perturbation_files("V1"), tmp_path, *flags)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda adata: setattr(adata, "X", np.log1p(adata.X.toarray())), "ranking needs raw counts"),
+        (lambda adata: setattr(adata, "X", adata.X.toarray() / adata.X.sum(1) * 1e4), "the data look normalised"),
+        (lambda adata: setattr(adata, "X", -adata.X.toarray()), "Raw counts are not negative"),
+        (lambda adata: setattr(adata, "X", adata.X.toarray() + 0.5), "has the value"),
+        (lambda adata: setattr(adata, "X", adata.X * 0), "none of the 16 cells has counts of known genes"),
+        (lambda adata: adata._inplace_subset_obs([]), "holds no cells"),
+        (lambda adata: rename_genes(adata, "ENSMUSG"), "genes of mouse, such as ENSMUSG00000000000"),
+        (lambda adata: rename_genes(adata, "x"), "no gene is known: 'feature_id' holds x00000000000"),
+    ],
+)
+def test_bad_counts_are_one_line_and_leave_nothing(
     perturbation_files: Files,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    changes: dict[str, Any],
+    edit: Callable[[Any], None],
     message: str,
 ) -> None:
-    config = settings(perturbation_files("V1"), tmp_path / "out", **changes)
-    assert run_command(lambda _: run_perturbation(config) and 0, [], prog="perturb_geneformer") == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("perturb_geneformer: error: ")
-    assert message in line
-    assert list(tmp_path.iterdir()) == []
+    files = perturbation_files("V1")
+    adata = files.cells.to_anndata().copy()
+    edit(adata)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    assert message in refused(capsys, files, tmp_path, data=tmp_path / "cells.h5ad")
+
+
+def rename_genes(adata: Any, prefix: str) -> None:
+    adata.var["feature_id"] = [f"{prefix}{number:011d}" for number in range(adata.n_vars)]
 
 
 def test_a_gene_that_no_cell_has_is_named(perturbation_files: Files, tmp_path: Path) -> None:
@@ -269,20 +312,21 @@ def test_a_gene_that_no_cell_has_is_named(perturbation_files: Files, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["cells.parquet"]
 
 
-def test_cells_or_dictionaries_of_another_model_are_refused(perturbation_files: Files, tmp_path: Path) -> None:
+def test_cells_or_dictionaries_of_another_model_are_refused(
+    perturbation_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = perturbation_files("V1"), perturbation_files("V2")
-    with pytest.raises(ValueError, match="cell 0: its tokens are not of the model's vocabulary"):
-        run_perturbation(settings(second, tmp_path / "out", data_path=str(first.tokens)))
-    vocabulary = first.checkpoint / "geneformer.vocab"
-    with pytest.raises(RuntimeError, match="the vocabulary's family is V1, the model was trained with V2"):
-        run_perturbation(settings(second, tmp_path / "out", token_dictionary=str(vocabulary)))
+    line = refused(capsys, second, tmp_path, data=first.tokens)
+    assert "cell 0: its tokens are not of the model's vocabulary" in line
+    line = refused(capsys, second, tmp_path, f"--token-dictionary={first.checkpoint / 'geneformer.vocab'}")
+    assert "the vocabulary's family is V1, the model was trained with V2" in line
     bare = tmp_path / "bare"
     shutil.copytree(first.checkpoint, bare)
     for name in ("geneformer.vocab", "checksums.json"):
         (bare / name).unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=r"--token-dictionary: required, because .* holds no vocabulary"):
-        run_perturbation(settings(first, tmp_path / "out", checkpoint_path=str(bare)))
-    assert [path.name for path in tmp_path.iterdir()] == ["bare"]
+    line = refused(capsys, first, tmp_path, f"--checkpoint-path={bare}")
+    assert "--token-dictionary: required, because" in line
+    assert "holds no vocabulary" in line
 
 
 def test_finished_results_are_not_touched(perturbation_files: Files, tmp_path: Path) -> None:

@@ -150,6 +150,15 @@ def test_bad_settings_are_one_line_and_exit_2(files, capsys, options, extra, mes
     assert not any((files / name).exists() for name in ("out", "out.incomplete"))
 
 
+def test_an_empty_archive_is_one_line_and_leaves_nothing(files, capsys):
+    chosen = change(files, lambda adata: adata._inplace_subset_obs([]))
+    SingleCellMemMapDataset.from_h5ad(files / chosen["data"], files / "empty", use_X_not_raw=True)
+    before = sorted(files.iterdir())
+    assert run(files, data="empty") == 2
+    assert "empty: holds no cells" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert sorted(files.iterdir()) == before
+
+
 def test_estimated_counts_duplicates_and_empty_cells_on_request(files):
     assert run(files, "--allow-fractional-counts", **change(files, lambda a: set_x(a, DENSE * 0.5))) == 0
     assert run(files, output="twice", **change(files, lambda a: rename(a, TWICE))) == 0
