@@ -79,6 +79,23 @@ def packed_loss(batch: Batch, forward_out: dict[str, Tensor]) -> tuple[Tensor, T
     return masked_token_loss(forward_out["token_logits"], forward_out["row_labels"])
 
 
+def scale_and_clip(gradients: list[Tensor], factor: Tensor, max_norm: float | None) -> None:
+    """Multiply gradients in place by a factor, and by a further one where their 2-norm would exceed a limit.
+
+    Nothing is read back to the host.
+
+    Args:
+        gradients: Of one dtype, on one device.
+        factor: A scalar on their device.
+        max_norm: The limit; None or zero: none.
+    """
+    if max_norm:
+        norms = torch._foreach_norm(gradients, 2, dtype=torch.float32)
+        norm = torch.linalg.vector_norm(torch.stack(norms)) * factor
+        factor = factor * (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
+
+
 class BionemoLightningModule(pl.LightningModule):
     """Trains what ``config.configure_model(**model_construct_args)`` builds.
 
@@ -128,6 +145,7 @@ class BionemoLightningModule(pl.LightningModule):
         self._dropout_seed = dropout_seed
         self._counts: Tensor | None = None  # labelled tokens, sequences and tokens of the step under way
         self._unread_counts: Tensor | None = None  # the same of the steps done, until they are wanted on the host
+        self._gradient_factor: Tensor | None = None  # of the step under way, until it is applied
         self._num_micro_batches = 0
         self._next_position: PlanPosition | None = None
 
@@ -183,15 +201,13 @@ class BionemoLightningModule(pl.LightningModule):
         return loss_sum * self.trainer.accumulate_grad_batches
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turn the gradient of the sum into that of the mean over all labelled tokens of the step."""
+        """Find what turns the gradient of the sum into that of the mean over all labelled tokens of the step."""
         counts = self._counts
         assert counts is not None
         if self.trainer.world_size > 1:
             counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
         # Data-parallel ranks averaged their gradients: times their number makes it the sum again.
-        factor = self.trainer.world_size / counts[0].clamp(min=1)
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
+        self._gradient_factor = self.trainer.world_size / counts[0].clamp(min=1)
         self._advance(counts)
 
     def configure_gradient_clipping(
@@ -200,10 +216,11 @@ class BionemoLightningModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm of all gradients; Lightning's own way refuses fused optimizers."""
-        if gradient_clip_val:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        """Apply that factor and clip by the norm of all gradients, in one pass; Lightning calls it in any case."""
+        if self._gradient_factor is not None:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            scale_and_clip(gradients, self._gradient_factor, gradient_clip_val)
+            self._gradient_factor = None
 
     @property
     def data_parallel_size(self) -> int:

@@ -8,7 +8,7 @@ sequences (nothing reads it, so it gets no gradient), and slots and labelled row
 Letters: T tokens of a pack, B slots for sequences, M rows that get logits, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel
 SLOTS_MULTIPLE = 32
 """Empty slots cost a varlen kernel time, further shapes cost a compilation."""
 ROWS_MULTIPLE = 512
+CAST_TOGETHER = 16
+"""Parameters that one kernel casts: about a layer's, so that data-parallel ranks can average gradients early."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class PackedLogits(nn.Module):
 
 
 class CastWeights(nn.Module):
-    """Runs a module with its parameters cast to another dtype; gradients arrive in the parameters' own.
+    """Runs a module with its parameters, all of one dtype, cast to another; gradients arrive in the parameters' own.
 
     The parameters stay what optimizer, checkpoints and gradient averaging know: float32. Cheaper than autocast,
     because activations between the products are in half precision too and nothing is cast more than once a step.
@@ -96,8 +98,37 @@ class CastWeights(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         """Call the module."""
-        cast = {name: parameter.to(self.dtype) for name, parameter in self.module.named_parameters()}
+        cast: dict[str, Tensor] = {}
+        named = list(self.module.named_parameters())
+        for start in range(0, len(named), CAST_TOGETHER):
+            names, parameters = zip(*named[start : start + CAST_TOGETHER], strict=True)
+            cast.update(zip(names, _CastTogether.apply(self.dtype, *parameters), strict=True))
         return torch.func.functional_call(self.module, cast, inputs)
+
+
+class _CastTogether(torch.autograd.Function):
+    """Casts tensors with one kernel, and their gradients back with another."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.dtype = tensors[0].dtype
+        cast = _cast(tensors, dtype)
+        frozen = [x for x, needed in zip(cast, ctx.needs_input_grad[1:], strict=True) if not needed]
+        ctx.mark_non_differentiable(*frozen)
+        return cast
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        cast = iter(_cast([grad for grad in grads if grad is not None], ctx.dtype))
+        return None, *(None if grad is None else next(cast) for grad in grads)
+
+
+def _cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    cast = tuple(torch.empty_like(x, dtype=dtype) for x in tensors)
+    if cast:
+        torch._foreach_copy_(cast, tensors)
+    return cast
 
 
 class StaticForwardStep:

@@ -12,7 +12,7 @@ import torch
 
 from bionemo.core.errors import BionemoError, CheckpointError, ConfigError
 from bionemo.llm.data.packing import pack_padded
-from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
+from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss, scale_and_clip
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.optimizer import OptimizerConfig, build_optimizer, trainable_parameters
@@ -78,6 +78,21 @@ def test_every_label_of_a_step_weighs_the_same() -> None:
     progress = module.settle_progress()
     assert (progress.step, progress.consumed_samples, progress.consumed_sequences) == (1, 3, 6)
     assert progress.consumed_tokens == 54
+
+
+@pytest.mark.parametrize("max_norm", [0.01, 1e6, None], ids=str)
+def test_scaling_and_clipping_in_one_pass_is_that_of_torch(max_norm: float | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((3, 5), (7,), (2, 2))]
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    ours = [parameter.grad.clone() for parameter in parameters]
+    scale_and_clip(ours, torch.tensor(1 / 12), max_norm)
+    for parameter in parameters:
+        parameter.grad /= 12
+    if max_norm is not None:
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    torch.testing.assert_close(ours, [parameter.grad for parameter in parameters])
 
 
 def test_dropout_follows_the_number_of_the_batch_in_the_run() -> None:

@@ -6,17 +6,21 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bionemo.llm.data.masking import PackMasking
 from bionemo.llm.data.packing import build_packed_batch, cover_tail
-from bionemo.llm.lightning import packed_forward_step, packed_loss
+from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
-from bionemo.llm.static_forward import ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
+from bionemo.llm.optimizer import OptimizerConfig
+from bionemo.llm.static_forward import CAST_TOGETHER, ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
+from bionemo.llm.trainer import build_trainer
 from bionemo.testing.exact_attention import exact_attention_kernel
 
 
@@ -194,3 +198,72 @@ def test_cast_weights_give_the_gradients_of_a_half_precision_model(model: Megatr
     for mine, theirs in zip(ours, gradients, strict=True):
         assert torch.equal(mine, theirs.float())
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_frozen_weights_get_no_gradient_through_the_cast(model: MegatronBioBertModel) -> None:
+    frozen = model.encoder.layers[0].mlp.linear_fc1.weight.requires_grad_(requires_grad=False)
+    step = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16)
+    loss, _ = packed_loss(to_static(make_batch()), step(model, to_static(make_batch())))
+    loss.backward()
+    assert frozen.grad is None
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad and p.numel() > 16)
+
+
+class Calls(TorchDispatchMode):
+    """Notes the operators of a training step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        reads_values = func.overloadpacket in WAIT_FOR_THE_DEVICE or (
+            func.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_)
+            and any(idx is not None and idx.dtype == torch.bool for idx in args[1])
+        )
+        self.names.append(f"WAIT {func}" if reads_values else str(func.overloadpacket))
+        return func(*args, **kwargs or {})
+
+
+WAIT_FOR_THE_DEVICE = {
+    getattr(torch.ops.aten, name)
+    for name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2")
+}
+
+
+class NoteTheSecondStep(pl.Callback):
+    """The first makes the optimizer's state."""
+
+    def __init__(self) -> None:
+        self.calls = Calls()
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 1:
+            self.calls.__enter__()
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 1:
+            self.calls.__exit__(None, None, None)
+
+
+def test_a_training_step_waits_for_no_device_and_uses_few_kernels_beside_the_layers(
+    model: MegatronBioBertModel, kernel: None
+) -> None:
+    note = NoteTheSecondStep()
+    trainer = build_trainer(
+        accelerator="cpu", precision="32-true", devices=1, num_nodes=1, max_steps=3, val_check_interval=100,
+        limit_val_batches=0, accumulate_grad_batches=1, gradient_clip=1.0, callbacks=[note], loggers=[],
+    )  # fmt: skip
+    module = BionemoLightningModule(
+        model.bert_config, StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16),
+        optimizer=OptimizerConfig(), loss_function=packed_loss, module=model,
+    )  # fmt: skip
+    batches = [to_static(make_batch(seed)) for seed in range(3)]
+    trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
+    names = note.calls.names
+    assert len(names) > 100
+    assert not [name for name in names if name.startswith("WAIT")]
+    chunks = -(-len(list(model.parameters())) // CAST_TOGETHER)
+    assert names.count("aten._foreach_copy_") == 2 * chunks
+    assert (names.count("aten._foreach_norm"), names.count("aten._foreach_mul_")) == (1, 1)
+    assert names.count("aten._fused_adamw_") == 2  # with and without decay
