@@ -226,7 +226,7 @@ def load_shards(module: MegatronLightningModule, checkpoint: Path, state: Traini
             part.data.copy_(reader.read(_most_exact(reader, part.key), part.global_offset, part.local_shape))
         for shard in optimizer_shards(module.mcore_optimizer):
             _load_moments(reader, parts[id(shard.parameter)], shard)
-            shard.state["step"] = torch.tensor(float(state.progress.step))
+            shard.state["step"].fill_(state.progress.step)
     optimizer, schedule = module.optimizers(use_pl_optimizer=False), module.lr_schedulers()
     schedule.load_state_dict(state.schedule)
     for group, lr in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):

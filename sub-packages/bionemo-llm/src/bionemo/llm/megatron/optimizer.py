@@ -9,6 +9,7 @@ from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 from torch.optim.lr_scheduler import LRScheduler
 
 from bionemo.llm.megatron.nemo_door import require_nemo
+from bionemo.llm.megatron.tensor_lists import fuse_adam, use_tensor_lists
 from bionemo.llm.optimizer import OptimizerConfig, build_schedule
 from bionemo.llm.parallel_config import ParallelConfig
 
@@ -50,7 +51,9 @@ def build_megatron_optimizer(
     require_nemo()
     from nemo.lightning._strategy_lib import setup_megatron_optimizer
 
+    use_tensor_lists()
     optimizer = setup_megatron_optimizer(
         megatron_parallel, megatron_config, no_weight_decay_cond=lambda name, parameter: parameter.ndim < 2
     )
+    fuse_adam(optimizer.mcore_optimizer)
     return optimizer, build_schedule(optimizer, config)

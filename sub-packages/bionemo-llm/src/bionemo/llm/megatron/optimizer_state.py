@@ -77,7 +77,7 @@ def _shard(
 ) -> OptimizerShard:
     state = optimizer.state[main]
     if not state:
-        state["step"] = torch.tensor(0.0)
+        state["step"] = torch.zeros((), device=main.device)  # where a fused step looks for it
         for moment in MOMENTS:
             state[moment] = torch.zeros_like(main)
     tensors = {moment: state[moment] for moment in MOMENTS}
