@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copying many rows out of an archive in one go.
 
-Rows that follow each other are one slice, copied into memory used again: a private window of the file would save the
-copy, but cost whoever reads the batch more in page faults, and several times as much to write in it. Scattered rows are gathered by the compiled routine behind SciPy's own row
-indexing, which copies both arrays row by row without Python and without holding the interpreter lock. It wants one of
-the two arrays to hold 32- or 64-bit integers: values of that width are handed over as integers (their bits are only
-moved). Where it does not apply (narrow values with narrow columns, pointers too far apart), NumPy joins row slices.
+Rows that follow each other are one slice, copied into recycled memory. A private window of the file would save this
+copy but cost more in page faults, to whoever reads the batch and still more to whoever writes into it.
+
+Scattered rows are gathered by the compiled routine behind SciPy's own row indexing, which copies both arrays row by
+row without Python and without holding the interpreter lock. It wants one of the two arrays to hold 32- or 64-bit
+integers: values of that width are handed over as integers (their bits are only moved). Where it does not apply (narrow
+values with narrow columns, pointers too far apart), NumPy joins row slices.
 """
 
 from collections.abc import Callable
