@@ -4,9 +4,8 @@
 
     python benchmarks/scdl_loading.py --folder /big/disk/scdl [--peer-python /venv/with/scdl-0.1.3/bin/python]
 
-Peers: the raw memory-map bound (the same rows gathered by NumPy from the two maps, no DataLoader), raw windows (values
-not copied but left to the page faults of whoever reads them), AnnData in memory and backed, scDataset over AnnData
-backed, and the released bionemo-scdl 0.1.3, which needs an environment of its own
+Peers: the raw memory-map bound (the same rows gathered by NumPy from the two maps, no DataLoader), AnnData in memory
+and backed, scDataset over AnnData backed, and the released bionemo-scdl 0.1.3, which needs an environment of its own
 (``pip install bionemo-scdl==0.1.3 scDataset``). Loading is counted in rows per CPU-second of the whole process tree,
 conversion and cold reads in wall time. A path that ends in "read" also adds up every value and column of each batch,
 so that no cost of a batch can hide in its first use. Each figure is the median of several rounds, in turns within one
@@ -18,7 +17,6 @@ The data: 200,000 cells, 20,000 genes, about 1,400 stored values per cell (2.3 G
 import argparse
 import functools
 import json
-import mmap
 import os
 import platform
 import resource
@@ -41,12 +39,10 @@ ROUNDS = 5
 HERE = (
     "raw bound, random",
     "raw bound, sequential",
-    "raw windows, sequential",
     "ours, random",
     "ours, sequential",
     "raw bound, random, read",
     "raw bound, sequential, read",
-    "raw windows, sequential, read",
     "ours, random, read",
     "ours, sequential, read",
     "ours, block-shuffled",
@@ -224,24 +220,6 @@ def raw_bound(folder: Path, batches: list[Any]) -> Iterator[Any]:
         yield torch.sparse_csr_tensor(*parts, (len(rows), 20_000), check_invariants=False)
 
 
-def raw_windows(folder: Path, batches: list[Any]) -> Iterator[Any]:
-    """Consecutive rows whose values are not copied: a window of the file each, private by copy-on-write."""
-    import torch
-
-    _, columns, pointers = open_maps(folder)
-    with (folder / "data.npy").open("rb") as file:
-        for batch in batches:
-            bounds = pointers[batch[0] : batch[-1] + 2].astype(np.int64)
-            start, stop = bounds[[0, -1]].tolist()
-            page = 4 * start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            window = mmap.mmap(file.fileno(), 4 * stop - page, access=mmap.ACCESS_COPY, offset=page)
-            values = np.frombuffer(window, np.float32, offset=4 * start - page)
-            parts = [
-                torch.from_numpy(array) for array in (bounds - start, columns[start:stop].astype(np.int32), values)
-            ]
-            yield torch.sparse_csr_tensor(*parts, (len(batch), 20_000), check_invariants=False)
-
-
 def scdl_batches(folder: Path, sampler: Any, *, workers: int = 0) -> Iterable[Any]:
     """An archive through DataLoader and the established collate; works with 0.1.3 as well."""
     from torch.utils.data import DataLoader
@@ -331,7 +309,6 @@ def measure(name: str, folder: Path, round_number: int) -> dict[str, float]:
     paths: dict[str, Callable[[], Iterable[Any]]] = {
         "raw bound, random": lambda: raw_bound(archive, batches),
         "raw bound, sequential": lambda: raw_bound(archive, sequential(num_rows)),
-        "raw windows, sequential": lambda: raw_windows(archive, sequential(num_rows)),
         "ours, random": lambda: scdl_batches(archive, batches),
         "ours, sequential": lambda: scdl_batches(archive, sequential(num_rows)),
         "ours, block-shuffled": lambda: ours_block_shuffled(archive, limit=NUM_BATCHES),
