@@ -10,14 +10,17 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
+import bionemo.llm.pretrain
 from bionemo.core.command import run_command
 from bionemo.core.errors import CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
@@ -26,10 +29,12 @@ from bionemo.esm2.train import train
 from bionemo.llm.checkpoint import read_json, read_tensors
 from bionemo.llm.consolidate import consolidate
 from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.run_directory import RunDirectory
 from bionemo.llm.shards import ShardReader
 from bionemo.testing.assert_optimizer_grads_match import assert_optimizer_states_match
 from bionemo.testing.data.fasta import write_fasta
+from bionemo.testing.exact_attention import exact_attention_kernel
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import RanksFailedError, run_on_ranks, warm_pool
 from bionemo.testing.proteins import make_proteins
@@ -285,6 +290,30 @@ def test_half_precision_keeps_float32_masters(name: str, fasta: Path, lightning_
     train_on_ranks(replace(config, resume_if_exists=True), num_ranks)
     straight = train_on_ranks(replace(config, experiment_name="straight"), num_ranks)
     assert_same_training(run_dir, straight, tolerance=0.0)
+
+
+def train_compiled_part(config: TrainESM2Config) -> tuple[int, int]:
+    """Trace the layers as for a GPU, run them plainly, and count graphs and their breaks."""
+    whole_layers = partial(compile_layers, backend="aot_eager", fullgraph=True)
+    with (
+        mock.patch.object(bionemo.llm.pretrain, "check_gpu_flags"),
+        mock.patch("bionemo.llm.megatron.engine.compile_layers", whole_layers),
+        exact_attention_kernel(),
+    ):
+        train_part(config)
+    counters = torch._dynamo.utils.counters
+    return counters["stats"]["unique_graphs"], counters["graph_break"].total()
+
+
+def test_compiled_layers_are_one_graph_and_train_the_same_model(
+    fasta: Path, lightning_run: Path, tmp_path: Path
+) -> None:
+    config, num_ranks = layout_config(
+        "one", fasta, tmp_path, compile=True, precision="bf16-mixed", early_stop_on_step=4
+    )
+    assert run_on_ranks(num_ranks, train_compiled_part, config, process_group=False, timeout_s=200) == [(1, 0)]
+    ours = read_metrics(tmp_path / "esm2/metrics.csv")["train_loss"]
+    np.testing.assert_allclose(ours, read_metrics(lightning_run / "metrics.csv")["train_loss"][:4], atol=0.02)
 
 
 def test_saves_beside_the_training_are_the_same_are_gone_on_with_and_the_best_are_kept(

@@ -4,7 +4,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from bionemo.llm.megatron.nemo_door import require_nemo
 from bionemo.llm.megatron.strategy import StepShape, build_strategy
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.pretrain import PretrainTask
 from bionemo.llm.pretrain_config import PretrainConfig
 from bionemo.llm.shards import SHARDS_DIR, ShardReader
@@ -57,6 +58,9 @@ class MegatronEngine:
         if task.objective is not None:
             raise ConfigError(f"{task.name}: learns more than masked tokens, which the lightning engine alone does.")
         self.config, self.task, self.parallel = config, task, config.parallel
+        if self.has_static_shapes(task.model_config):
+            # Megatron gathers parameters in hooks of modules: in compiled layers each would be a break of the graph.
+            self.parallel = replace(self.parallel, overlap_param_gather=False)
         self.precision = resolve_precision(config.precision, config.accelerator)
         if self.precision not in ("32-true", "bf16-mixed"):
             raise ConfigError(f"--precision {config.precision}: the megatron engine trains in fp32 or bf16-mixed.")
@@ -136,8 +140,7 @@ class MegatronEngine:
         """Choose the attention kernel and compile the layers, as the flags say."""
         model.attention_kernel = self.config.attention
         if self.has_static_shapes(model.bert_config):
-            for layer in model.encoder.layers:
-                layer.compile()
+            compile_layers(model.encoder.layers)
 
     def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
         """NeMo's strategy and precision; micro-batches and clipping are Megatron's."""
