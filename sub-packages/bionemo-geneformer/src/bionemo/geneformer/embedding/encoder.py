@@ -3,11 +3,13 @@
 """A Geneformer as a function from packed batches to the hidden states of one layer."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.embedding.repeated_tokens import computed_once
 from bionemo.llm.data.types import PackedBatch
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
@@ -16,16 +18,25 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel
 Encoder = Callable[[PackedBatch], Tensor]
 """A packed batch to the [T, H] hidden states of one layer."""
 
+CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH = 4096, 32_768
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def build_encoder(model: MegatronBioBertModel, layer: int, *, precision: str = "32-true") -> Encoder:
+def default_tokens_per_batch(device: str) -> int:
+    """Tokens of a pack on a kind of device, which may be named as torch or as a trainer does."""
+    return CPU_TOKENS_PER_BATCH if device == "cpu" else GPU_TOKENS_PER_BATCH
+
+
+def build_encoder(
+    model: MegatronBioBertModel, layer: int, *, precision: str = "32-true", has_repeats: bool = False
+) -> Encoder:
     """Build the function; neither the blocks behind the layer nor the head are computed.
 
     Args:
         model: In evaluation mode, on the device where it shall run.
         layer: 0 is the last, -1 the one before.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        has_repeats: Packs hold the same token at the same position many times; what it gives alone is computed once.
 
     Raises:
         ConfigError: There is no such layer or precision.
@@ -38,7 +49,10 @@ def build_encoder(model: MegatronBioBertModel, layer: int, *, precision: str = "
 
     def encode(batch: PackedBatch) -> Tensor:
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        repeats = (
+            computed_once(model, on_device["input_ids"], on_device["position_ids"]) if has_repeats else nullcontext()
+        )
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None), repeats:
             return hidden_states_at(model, on_device, num_blocks).float()
 
     return encode

@@ -13,14 +13,12 @@ from bionemo.geneformer.data.count_cells import MIN_COVERAGE, CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
+from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
 
 
 if TYPE_CHECKING:
     import anndata
-
-
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 32_768}
 
 
 def embed_anndata(
@@ -64,7 +62,7 @@ def embed_anndata(
     kind: EmbeddingKind = embedding or ("cell" if dictionaries.tokenizer.class_id is None else "cls")
     device = next(module.parameters()).device
     options = EmbeddingOptions(
-        kinds=(kind,), layer=layer, max_tokens=TOKENS_PER_BATCH.get(device.type, 4096), precision=precision
+        kinds=(kind,), layer=layer, max_tokens=default_tokens_per_batch(device.type), precision=precision
     )
     embedder = CellEmbedder(module, dictionaries.tokenizer, options)
     cells = CountCells(

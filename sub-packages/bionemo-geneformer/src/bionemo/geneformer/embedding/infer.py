@@ -22,6 +22,7 @@ from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
+from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
 from bionemo.geneformer.embedding.portions import (
     CELLS_NAME,
     embedding_kinds,
@@ -45,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 CONFIG_NAME, H5AD_NAME = "config.yaml", "cells.h5ad"
 EMBEDDING_KEY = "X_geneformer"
-TOKENS_PER_BATCH = {"cpu": 4096, "gpu": 32_768}
 CELLS_PER_PORTION, CELLS_PER_PORTION_OF_GENES = 8192, 65_536
 """Cells that are lost at most when a run is killed; sums of genes are large, so that they get fewer files."""
 
@@ -161,7 +161,7 @@ def options_of(
     config: InferGeneformerConfig, module: GeneformerMaskedLM, dictionaries: Dictionaries, accelerator: str
 ) -> EmbeddingOptions:
     """What to compute, with the defaults of the model and the machine."""
-    max_tokens = config.tokens_per_batch or TOKENS_PER_BATCH[accelerator]
+    max_tokens = config.tokens_per_batch or default_tokens_per_batch(accelerator)
     if config.micro_batch_size is not None:
         max_tokens = config.micro_batch_size * (config.seq_length or module.config.seq_length)
     kinds = config.embedding or (("cell",) if dictionaries.tokenizer.class_id is None else ("cls",))

@@ -11,7 +11,7 @@ from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.labelled_cells import label_cells
-from bionemo.geneformer.embedding.encoder import build_encoder
+from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import build_job, embed_states, layout_of, prepare_job
 from bionemo.geneformer.perturbation.portion_tables import measure_portion
@@ -22,9 +22,6 @@ from bionemo.llm.model.biobert.model import MegatronBioBertModel
 if TYPE_CHECKING:
     import anndata
     import pandas as pd
-
-
-TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 32_768}
 
 
 def perturb_anndata(
@@ -63,7 +60,7 @@ def perturb_anndata(
     if not dictionaries.medians:
         raise ConfigError("gene_medians: the checkpoint holds none, and counts are ranked by them. Give the file.")
     device = next(model.parameters()).device
-    encode = build_encoder(model, settings.layer)
+    encode = build_encoder(model, settings.layer, has_repeats=True)
     tokenizer = dictionaries.tokenizer
     counts = AnnDataCounts(adata, layer=counts_layer)
     tokens = CountCells(
@@ -75,7 +72,7 @@ def perturb_anndata(
         min_coverage=min_coverage,
     )
     naming = GeneNaming(tokenizer)
-    job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=TOKENS_PER_BATCH.get(device.type, 4096))
+    job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=default_tokens_per_batch(device.type))
     prepared = prepare_job(
         job,
         label_cells(tokens, "adata"),

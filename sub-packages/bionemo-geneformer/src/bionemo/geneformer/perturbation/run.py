@@ -21,7 +21,7 @@ from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.labelled_cells import open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
-from bionemo.geneformer.embedding.encoder import build_encoder
+from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import (
@@ -50,7 +50,6 @@ from bionemo.llm.trainer import resolve_accelerator, resolve_precision
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME, STATISTICS_NAME, VOLCANO_NAME = "config.yaml", "statistics.csv", "volcano.png"
-TOKENS_PER_BATCH = {"cpu": 4096, "gpu": 32_768}
 WITHOUT_INFLUENCE = (
     "accelerator", "num_gpus", "num_nodes", "results_path", "statistics", "max_fdr", "min_detections"
 )  # fmt: skip
@@ -72,12 +71,15 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
     assert config.checkpoint_path is not None
     module = load_geneformer(config.checkpoint_path)
     dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
-    prepared = prepare(config, module, dictionaries, TOKENS_PER_BATCH[accelerator])
+    prepared = prepare(config, module, dictionaries, default_tokens_per_batch(accelerator))
     if config.statistics in ("auto", "mixture_model") and not config.is_group and not config.has_states:
         require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
     ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
     encode = build_encoder(
-        module.model.to(ranks.device), config.layer, precision=resolve_precision(config.precision, accelerator)
+        module.model.to(ranks.device),
+        config.layer,
+        precision=resolve_precision(config.precision, accelerator),
+        has_repeats=True,
     )
     logger.info(
         "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",

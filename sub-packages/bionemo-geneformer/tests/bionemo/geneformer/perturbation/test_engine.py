@@ -12,11 +12,10 @@ import torch
 from bionemo.core.errors import DataError
 from bionemo.geneformer.api import GeneformerMaskedLM, build_geneformer, geneformer_config, save_geneformer
 from bionemo.geneformer.data.cell_tokens import TokenLists
-from bionemo.geneformer.embedding.encoder import Encoder
+from bionemo.geneformer.embedding.encoder import Encoder, build_encoder
 from bionemo.geneformer.perturbation.edits import Perturbation
 from bionemo.geneformer.perturbation.engine import TokenLayout, embed_cells, perturb_cells
 from bionemo.geneformer.perturbation.shifts import Measure
-from bionemo.llm.model.biobert.hidden_states import hidden_states_at
 
 
 GENES = 40
@@ -40,11 +39,7 @@ def tiny(variant: str) -> GeneformerMaskedLM:
 
 
 def encoder(module: GeneformerMaskedLM, num_blocks: int) -> Encoder:
-    def encode(batch: Any) -> torch.Tensor:
-        with torch.no_grad():
-            return hidden_states_at(module.model, batch, num_blocks)
-
-    return encode
+    return build_encoder(module.model, num_blocks - module.config.num_layers, has_repeats=True)
 
 
 def cells_for(layout: TokenLayout, *gene_lists: list[int]) -> TokenLists:
