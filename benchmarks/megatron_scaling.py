@@ -2,20 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The megatron engine against the lightning one, and against itself on more GPUs. Needs the extra bionemo-llm[nemo].
 
-    python benchmarks/megatron_scaling.py [--parts overhead weak tensor] [--steps 50] [--out results.json]
+    python benchmarks/megatron_scaling.py [--parts overhead,scaling,tp2] [--gpus N] [--steps 50] [--out results.json]
     python benchmarks/megatron_scaling.py --smoke     the same runs of a tiny model on a CPU: no figure means anything
 
 Each part compares runs of `train_esm2` on made-up proteins of natural lengths, read from their metrics.csv:
   overhead  650M on one GPU: tokens/s of the megatron engine, at least 95 % of the lightning engine's
-  weak      650M data parallel on 1, 2 and 4 GPUs, as many tokens a GPU: at least 95 % of n times one GPU's tokens/s
-  tensor    3B, two tensor-parallel ranks: each of the first losses within 0.5 % of one GPU's on the lightning engine
-A run that needs more GPUs than there are is left out, and the table says so. Rates are medians over rows of five
-steps without the first two rows.
+  scaling   650M data parallel on 1, 2 and 4 GPUs, as many tokens a GPU: at least 95 % of n times one GPU's tokens/s
+  tp2       3B, two tensor-parallel ranks: each of the first losses within 0.5 % of one GPU's on the lightning engine
+A run that needs more GPUs than there are, or than --gpus says, is left out, and the table says so. Results are written
+after each run, and those of the same settings that --out holds already are not run again: a machine that is lent for
+minutes goes on where the last one stopped. Exits with 1 where a bar is missed or a run fails. Rates are medians over
+rows of five steps without the first two rows.
 """
 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -40,11 +43,13 @@ class Run(NamedTuple):
         name: Of its run directory and its line in the table.
         num_gpus: Ranks.
         flags: Of `train_esm2`, beside those that all runs share.
+        compiled: With compiled layers, on a GPU.
     """
 
     name: str
     num_gpus: int
     flags: dict[str, Any]
+    compiled: bool = True
 
 
 def parts() -> dict[str, list[Run]]:
@@ -54,20 +59,24 @@ def parts() -> dict[str, list[Run]]:
     megatron = {**rates, "engine": "megatron"}
     return {
         "overhead": [Run("lightning", 1, {**rates, "engine": "lightning"}), Run("megatron", 1, megatron)],
-        "weak": [Run(f"{num_gpus}-gpus", num_gpus, megatron) for num_gpus in (1, 2, 4)],
-        "tensor": [
-            Run("one-gpu", 1, {**losses, "engine": "lightning"}),
-            Run("tensor-2", 2, {**losses, "tensor_model_parallel_size": 2}),
+        "scaling": [Run(f"{num_gpus}-gpus", num_gpus, megatron) for num_gpus in (1, 2, 4)],
+        "tp2": [
+            Run("one-gpu", 1, {**losses, "engine": "lightning"}, compiled=False),
+            Run("tensor-2", 2, {**losses, "tensor_model_parallel_size": 2}, compiled=False),
         ],
     }
 
 
-def train(part: str, run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Run a training to its end and give its metrics."""
+def train(run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Run a training to its end and give its rates and losses.
+
+    Raises:
+        subprocess.SubprocessError: It failed, or took longer than --timeout-s; its processes are gone.
+    """
     from bionemo.llm.metrics_csv import read_metrics
 
     settings = {
-        "train_fasta": fasta, "result_dir": folder / part, "experiment_name": run.name, "num_gpus": run.num_gpus,
+        "train_fasta": fasta, "result_dir": folder, "experiment_name": run.name, "num_gpus": run.num_gpus,
         "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2),
         "val_check_interval": arguments.steps, "limit_val_batches": 0, "num_dataset_workers": 1, **run.flags,
     }  # fmt: skip
@@ -75,24 +84,33 @@ def train(part: str, run: Run, fasta: Path, folder: Path, arguments: argparse.Na
         settings = {**settings, "accelerator": "cpu", "num_dataset_workers": 0, **TINY}
         del settings["model"]
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    flags += ["--disable-checkpointing", *([] if arguments.smoke or not arguments.compile else ["--compile"])]
+    flags += ["--disable-checkpointing", *(["--compile"] if run.compiled and not arguments.smoke else [])]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={run.num_gpus}"]
     script = [__file__, STAND_IN] if arguments.smoke else ["-m", "bionemo.esm2.scripts.train_esm2"]
-    subprocess.run([*launcher, *script, *flags], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return read_metrics(folder / part / run.name / "metrics.csv")
+    environment = {"NCCL_NVLS_ENABLE": "0", **os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*launcher, *script, *flags], env=environment, start_new_session=True) as process:
+        try:
+            code = process.wait(arguments.timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, run.name)
+    metrics = read_metrics(folder / run.name / "metrics.csv")
+    return {name: metrics[name].tolist() for name in ("tokens_per_s", "train_loss")}
 
 
-def rate(metrics: dict[str, np.ndarray]) -> float:
+def rate(metrics: dict[str, list[float]]) -> float:
     """Tokens a second of all ranks."""
     rows = metrics["tokens_per_s"]
     return statistics.median(rows[ROWS_OF_WARM_UP:] if len(rows) > ROWS_OF_WARM_UP else rows)
 
 
-def compare(part: str, run: Run, metrics: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, Any]:
+def compare(part: str, run: Run, metrics: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
     """One line of the table."""
     line = {"part": part, "run": run.name, "gpus": run.num_gpus, "tokens_per_s": rate(metrics)}
-    if part == "tensor":
-        gap = np.abs(metrics["train_loss"] / first["train_loss"] - 1).max()
+    if part == "tp2":
+        gap = np.abs(np.array(metrics["train_loss"]) / np.array(first["train_loss"]) - 1).max()
         return {**line, "value": float(gap), "passed": bool(gap <= 0.005), "bar": "losses within 0.5 %"}
     share = rate(metrics) / (rate(first) * run.num_gpus)
     return {**line, "value": share, "passed": share >= 0.95, "bar": "at least 95 %"}
@@ -127,44 +145,77 @@ def stand_in(flags: list[str]) -> int:
         return run_command(train_esm2, flags, prog="train_esm2")
 
 
+def measure(
+    part: str, fasta: Path, folder: Path, arguments: argparse.Namespace, measured: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Run what is missing of a part, keep it, and give its lines of the table."""
+    lines: list[dict[str, Any]] = []
+    first: dict[str, Any] | None = None
+    for run in parts()[part]:
+        key = json.dumps([*run[1:], arguments.steps, arguments.smoke], sort_keys=True)  # equal runs are done once
+        line = {"part": part, "run": run.name, "gpus": run.num_gpus}
+        if lines and first is None:
+            lines.append({**line, "missing": "there is no first run to hold it against"})
+            continue
+        if key not in measured and run.num_gpus > arguments.gpus:
+            lines.append({**line, "missing": f"needs {run.num_gpus} GPUs, found {arguments.gpus}"})
+            continue
+        if key not in measured:
+            start = time.monotonic()
+            try:
+                measured[key] = train(run, fasta, folder / part, arguments)
+            except subprocess.SubprocessError as error:
+                lines.append({**line, "missing": f"{type(error).__name__}: {error}", "passed": False})
+                continue
+            seconds = time.monotonic() - start
+            print(
+                f"{part}, {run.name}: {rate(measured[key]):,.0f} tokens/s, {seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            if arguments.out is not None:
+                arguments.out.write_text(json.dumps(measured, indent=1))
+        first = first or measured[key]
+        lines.append(compare(part, run, measured[key], first))
+    return lines
+
+
 def main() -> int:
     """Run the parts and print the table."""
     if sys.argv[1:2] == [STAND_IN]:
         return stand_in(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=list(parts()), choices=tuple(parts()))
+    parser.add_argument("--parts", default=",".join(parts()), help="comma-separated")
+    parser.add_argument("--gpus", type=int, default=None, help="use no more than these; default: all there are")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave the layers as they are")
+    parser.add_argument("--timeout-s", type=float, default=280, help="a run that takes longer is stopped")
     parser.add_argument("--smoke", action="store_true", help="tiny runs on a CPU, to see that everything runs")
-    parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements")
+    parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements, read and gone on with")
     arguments = parser.parse_args()
+    chosen = arguments.parts.split(",")
+    if unknown := set(chosen) - set(parts()):
+        parser.error(f"--parts {arguments.parts}: {', '.join(sorted(unknown))} is not among {', '.join(parts())}")
     import torch
 
     from bionemo.testing.data.fasta import write_fasta
     from bionemo.testing.proteins import make_proteins
 
-    num_gpus = 4 if arguments.smoke else torch.cuda.device_count()
+    found = 4 if arguments.smoke else torch.cuda.device_count()
+    if not found:
+        parser.error("torch sees no GPU; --smoke runs on a CPU")
+    arguments.gpus = min(arguments.gpus or found, found)
+    measured: dict[str, Any] = {}
+    if arguments.out is not None and arguments.out.exists():
+        measured = json.loads(arguments.out.read_text())
     lines: list[dict[str, Any]] = []
-    start = time.monotonic()
     with TemporaryDirectory() as folder:
         number = 400 if arguments.smoke else 40_000
         fasta = write_fasta(Path(folder) / "proteins.fasta", make_proteins(number, min_length=40, max_length=1200))
-        for part in arguments.parts:
-            first = None
-            for run in parts()[part]:
-                if run.num_gpus > num_gpus:
-                    missing = f"needs {run.num_gpus} GPUs, found {num_gpus}"
-                    lines.append({"part": part, "run": run.name, "gpus": run.num_gpus, "missing": missing})
-                    continue
-                metrics = train(part, run, fasta, Path(folder), arguments)
-                first = metrics if first is None else first
-                lines.append(compare(part, run, metrics, first))
-                print(f"{part}, {run.name}: done after {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-                if arguments.out is not None:
-                    arguments.out.write_text(json.dumps(lines, indent=1))
-    where = "CPU smoke run" if arguments.smoke else f"{num_gpus} x {torch.cuda.get_device_name()}"
+        for part in chosen:
+            lines += measure(part, fasta, Path(folder), arguments, measured)
+    where = "CPU smoke run" if arguments.smoke else f"{arguments.gpus} x {torch.cuda.get_device_name()}"
     print(f"{where}, torch {torch.__version__}\n{table(lines)}")
-    return 0
+    return int(not all(line.get("passed", True) for line in lines if not arguments.smoke or "missing" in line))
 
 
 if __name__ == "__main__":

@@ -395,6 +395,10 @@ def launch(flags: str, fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture
         ("--tensor-model-parallel-size=2 --devices=3", "3 ranks cannot be split into copies of the model"),
         ("--context-parallel-size=2 --devices=2 --tokens-per-batch=4097", "2 does not divide the 4097 tokens"),
         ("--tensor-model-parallel-size=2 --engine=lightning", "needs the megatron engine"),
+        (
+            "--engine=megatron --precision=bf16",
+            "--precision bf16: the megatron engine trains in fp32, or in bf16-mixed",
+        ),
         ("--engine=megatron", "--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning."),
     ],
 )

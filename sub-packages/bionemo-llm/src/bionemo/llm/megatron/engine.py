@@ -63,7 +63,10 @@ class MegatronEngine:
             self.parallel = replace(self.parallel, overlap_param_gather=False)
         self.precision = resolve_precision(config.precision, config.accelerator)
         if self.precision not in ("32-true", "bf16-mixed"):
-            raise ConfigError(f"--precision {config.precision}: the megatron engine trains in fp32 or bf16-mixed.")
+            raise ConfigError(
+                f"--precision {config.precision}: the megatron engine trains in fp32, or in bf16-mixed: weights and "
+                "activations in bfloat16, with float32 masters that the data-parallel ranks share."
+            )
         if config.cuda_graphs:
             raise ConfigError("--cuda-graphs: not with the megatron engine.")
         self.parallel.data_parallel_size(config.num_gpus * config.num_nodes)
