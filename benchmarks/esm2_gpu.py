@@ -528,10 +528,10 @@ class Bar(NamedTuple):
             if limit is None:
                 cells.append("")
             elif math.isnan(self.value):
-                cells.append(f"{limit:,g}: not measured")
+                cells.append(f"{limit:,.7g}: not measured")
             else:
                 met = self.value <= limit if self.most else self.value >= limit
-                cells.append(f"{limit:,g}: {'met' if met else 'missed'}")
+                cells.append(f"{limit:,.7g}: {'met' if met else 'missed'}")
         return f"| {' | '.join(cells)} |"
 
 

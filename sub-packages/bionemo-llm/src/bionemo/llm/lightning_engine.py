@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from bionemo.llm.pretrain_config import PretrainConfig
 
 
+logger = logging.getLogger(__name__)
+
+
 class LightningEngine:
     """See :class:`bionemo.llm.engine.Engine`.
 
@@ -43,6 +47,11 @@ class LightningEngine:
     def __init__(self, config: "PretrainConfig", task: "PretrainTask") -> None:
         if task.objective is not None and (config.compile or config.cuda_graphs):
             raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
+        if (config.compile or config.cuda_graphs) and not has_static_shapes(config, task.model_config):
+            logger.warning(
+                "--compile and --cuda-graphs have no effect: no kernel for packs has attention dropout. "
+                "Give --attention-dropout 0."
+            )
         self.config, self.task = config, task
 
     def read_state(self, checkpoint: Path) -> TrainingState:

@@ -4,6 +4,7 @@
 
 import copy
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,9 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bionemo.llm.data.masking import PackMasking
 from bionemo.llm.data.packing import build_packed_batch, cover_tail
 from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
+from bionemo.llm.lightning_engine import LightningEngine
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
+from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.optimizer import OptimizerConfig
 from bionemo.llm.static_forward import CAST_TOGETHER, ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
 from bionemo.llm.trainer import build_trainer
@@ -267,3 +270,23 @@ def test_a_training_step_waits_for_no_device_and_uses_few_kernels_beside_the_lay
     assert names.count("aten._foreach_copy_") == 2 * chunks
     assert (names.count("aten._foreach_norm"), names.count("aten._foreach_mul_")) == (1, 1)
     assert names.count("aten._fused_adamw_") == 2  # with and without decay
+
+
+def test_compilation_without_effect_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    flags = SimpleNamespace(compile=True, cuda_graphs=False)
+    for dropout in (0.0, 0.1):
+        task = SimpleNamespace(objective=None, model_config=BioBertConfig(attention_dropout=dropout))
+        caplog.clear()
+        LightningEngine(flags, task)
+        assert ("Give --attention-dropout 0." in caplog.text) == (dropout > 0)
+
+
+@pytest.mark.parametrize("granularity", ["selective", "full"])
+def test_recomputed_layers_compile_and_change_nothing(granularity: str, kernel: None) -> None:
+    model = small_model(**ESM2)
+    step, batch = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16), to_static(make_batch())
+    expected = loss_and_gradients(model, step, batch)
+    torch._dynamo.reset()
+    recompute_layers(model.encoder.layers, granularity)
+    compile_layers(model.encoder.layers, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(loss_and_gradients(model, step, batch), expected)
