@@ -12,17 +12,20 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from bionemo.core.optional_deps import require
+
 
 @contextlib.contextmanager
 def exact_attention_kernel() -> Iterator[None]:
     """Let every model take the path of a variable-length kernel for the length of the block. Needs bionemo-llm."""
-    from bionemo.llm.model.biobert.model import MegatronBioBertModel
-    from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel
-
-    stand_in = VarlenKernel("torch", "torch", lambda cu_seqlens, heads, head_dim: cu_seqlens, exact_attention())
+    model_class = _llm("model.biobert.model").MegatronBioBertModel
+    kernels = _llm("model.varlen.kernels")
+    stand_in = kernels.VarlenKernel(
+        "torch", "torch", lambda cu_seqlens, heads, head_dim: cu_seqlens, exact_attention()
+    )
     with (
-        mock.patch.dict(KERNELS, {"exact": stand_in}),
-        mock.patch.object(MegatronBioBertModel, "choose_kernel", return_value="exact"),
+        mock.patch.dict(kernels.KERNELS, {"exact": stand_in}),
+        mock.patch.object(model_class, "choose_kernel", return_value="exact"),
     ):
         yield
 
@@ -30,21 +33,23 @@ def exact_attention_kernel() -> Iterator[None]:
 @cache
 def exact_attention() -> Callable[..., Any]:
     """Attention within each sequence on any device, registered as the kernels of a GPU are."""
-    from bionemo.llm.model.varlen.registration import register_attention
-
-    return register_attention(
+    registered: Callable[..., Any] = _llm("model.varlen.registration").register_attention(
         "exact_attention_of_tests", _forward, _backward, stats_shape=lambda tokens, heads: (tokens, heads)
     )
+    return registered
+
+
+def _llm(module: str) -> Any:
+    return require(f"bionemo.llm.{module}", extra="bionemo-llm")
 
 
 def _forward(
     query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float
 ) -> tuple[Tensor, Tensor]:
-    from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
-
+    attention = _llm("model.attention")
     assert int(plan.diff().max()) <= max_seqlen
-    table = SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
-    context = sequence_by_sequence_attention(query, key, value, table, scale)
+    table = attention.SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
+    context = attention.sequence_by_sequence_attention(query, key, value, table, scale)
     return context, torch.zeros(query.shape[:2])
 
 
