@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bionemo.core.optional_deps import require
+
 
 LOGITS_BOUND = 1e-5
 """Largest difference of logits and last hidden states, relative to their largest value or to 1."""
@@ -55,8 +57,7 @@ def assert_padded_packed_and_alone_equal(
     Raises:
         AssertionError: A difference is above its bound, or a padded place has logits.
     """
-    from bionemo.llm.data.packing import pack_padded
-
+    pack_padded = require("bionemo.llm.data.packing", extra="bionemo-llm").pack_padded
     batch = padded(sequences, pad_token_id)
     is_token = batch != pad_token_id
     packed = pack_padded(batch, is_token)
