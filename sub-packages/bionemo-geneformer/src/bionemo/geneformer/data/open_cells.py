@@ -106,6 +106,8 @@ def _with_tokens(
     cells: ArrowCells, path: Path, tokenizer: GeneTokenizer, reading: CountReading
 ) -> NDArray[np.int64] | None:
     is_empty = cells.lengths <= tokenizer.variant.num_framing_tokens
+    if not is_empty.size:
+        raise DataError(f"{path}: is empty, there are no cells in it.")
     if is_empty.all():
         raise DataError(f"{path}: none of the {len(is_empty)} cells has genes.")
     if not is_empty.any():
