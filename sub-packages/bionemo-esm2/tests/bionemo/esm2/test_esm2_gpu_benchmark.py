@@ -34,7 +34,7 @@ def names(benchmark: ModuleType) -> list[str]:
     return list(kinds.values())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_kind_of_row_is_measured_and_reported(benchmark: ModuleType, tmp_path: Path) -> None:
     results = benchmark.Results(tmp_path / "rows.json")
     with benchmark.rehearsal():

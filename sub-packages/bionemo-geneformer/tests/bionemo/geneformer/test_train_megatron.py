@@ -87,10 +87,20 @@ LAYOUTS = {
 }
 
 
+@pytest.fixture(scope="module", params=["V1", "BIONEMO"])
+def family_alone(
+    request: pytest.FixtureRequest, cell_files, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """A family, and its run on one process by the lightning engine."""
+    config = tiny(cell_files, request.param, tmp_path_factory.mktemp("alone"))
+    return request.param, train(config)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("family", ["V1", "BIONEMO"])
-def test_every_layout_trains_the_same_model(family: str, layout: str, cell_files, tmp_path: Path) -> None:
-    alone = train(tiny(cell_files, family, tmp_path, experiment_name="alone"))
+def test_every_layout_trains_the_same_model(
+    family_alone: tuple[str, Path], layout: str, cell_files, tmp_path: Path
+) -> None:
+    family, alone = family_alone
     config = tiny(cell_files, family, tmp_path, experiment_name="spread", num_gpus=2, **LAYOUTS[layout])
     run_on_ranks(2, train_part, config, process_group=False, timeout_s=200)
     spread = tmp_path / "runs/spread"

@@ -266,7 +266,7 @@ def test_input_of_another_kind_is_refused(tmp_path, embedding_files, capsys):
     pq.write_table(pa.table({"input_ids": [[2, 3], [2, 3]]}), empty)
     refused("none of the 2 cells has genes", "--empty-cells", "skip", data=empty)
     pq.write_table(pa.table({"input_ids": pa.array([], pa.list_(pa.int32()))}), empty)
-    refused("none of the 0 cells has genes", data=empty)
+    refused("is empty, there are no cells in it", data=empty)
     unknown = change(
         files, tmp_path, lambda adata: adata.var.__setitem__("feature_id", [*files.cells.gene_ids[:49], "lnc"])
     )
