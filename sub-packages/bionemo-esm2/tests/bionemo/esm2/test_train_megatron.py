@@ -272,7 +272,10 @@ def test_recomputed_activations_change_nothing(
     assert_same_training(lightning_run, train_on_ranks(config, num_ranks))
 
 
-@pytest.mark.parametrize("name", ["tensor and data", "pipeline", "tensor and data, plain optimizer"])
+@pytest.mark.parametrize(
+    "name",
+    ["tensor and data", "pipeline", pytest.param("tensor and data, plain optimizer", marks=pytest.mark.nightly)],
+)
 def test_half_precision_keeps_float32_masters(name: str, fasta: Path, lightning_run: Path, tmp_path: Path) -> None:
     config, num_ranks = layout_config(name, fasta, tmp_path, precision="bf16-mixed")
     run_dir = train_on_ranks(replace(config, early_stop_on_step=5), num_ranks)
