@@ -12,8 +12,10 @@ RECOMPUTE = ("none", "selective", "full")
 
 
 SIZES = (
-    *"tensor_model_parallel_size pipeline_model_parallel_size".split(),
-    *"virtual_pipeline_model_parallel_size context_parallel_size".split(),
+    "tensor_model_parallel_size",
+    "pipeline_model_parallel_size",
+    "virtual_pipeline_model_parallel_size",
+    "context_parallel_size",
 )
 
 

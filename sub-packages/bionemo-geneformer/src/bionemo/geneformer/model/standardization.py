@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from bionemo.geneformer.model.heads import GeneformerWithHead
 
 
+EPSILON = 1e-5
+"""Added to variances, so that a channel that is the same in all cells does no harm."""
+
+
 class StandardizedPooler(nn.Module):
     """A head's dense layer on standardised cells.
 
@@ -37,9 +41,9 @@ class StandardizedPooler(nn.Module):
     def forward(self, pooled_NH: Tensor) -> Tensor:
         """Give [N, H]; a batch of one cell has no statistics of its own and takes the training cells'."""
         if self.training and len(pooled_NH) > 1:
-            standard_NH = F.batch_norm(pooled_NH, None, None, training=True)
+            standard_NH = F.batch_norm(pooled_NH, None, None, training=True, eps=EPSILON)
         else:
-            standard_NH = F.batch_norm(pooled_NH, self.mean_H, self.var_H)
+            standard_NH = F.batch_norm(pooled_NH, self.mean_H, self.var_H, eps=EPSILON)
         outputs: Tensor = self.dense(standard_NH)
         return outputs
 
@@ -51,15 +55,11 @@ class StandardizedPooler(nn.Module):
     @torch.no_grad()
     def absorb(self) -> nn.Linear:
         """Give the dense layer that does the same to cells as they are, in float64 on the way."""
-        scale_H = (self.var_H.double() + BATCH_NORM_EPS).rsqrt()
+        scale_H = (self.var_H.double() + EPSILON).rsqrt()
         weight = self.dense.weight.double() * scale_H
         self.dense.bias.copy_(self.dense.bias.double() - weight @ self.mean_H.double())
         self.dense.weight.copy_(weight)
         return self.dense
-
-
-BATCH_NORM_EPS = 1e-5
-"""What ``torch.nn.functional.batch_norm`` adds to a variance by default."""
 
 
 def standardize_cells(module: GeneformerWithHead) -> StandardizedPooler | None:

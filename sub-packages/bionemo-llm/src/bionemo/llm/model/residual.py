@@ -31,12 +31,18 @@ def residual_sum(training: bool, fused: bool) -> AddResidual:
     """
 
     def add(output_and_bias: OutputAndBias, residual: Tensor, dropout: float) -> Tensor:
-        output, bias = output_and_bias
-        if bias is not None:
-            output = output + bias
-        return residual.to(output.dtype) + F.dropout(output, dropout, training)
+        output = dropped(output_and_bias, dropout, training)
+        return residual.to(output.dtype) + output
 
     return add
+
+
+def dropped(output_and_bias: OutputAndBias, dropout: float, training: bool) -> Tensor:
+    """Give ``dropout(x + bias)``."""
+    output, bias = output_and_bias
+    if bias is not None:
+        output = output + bias
+    return F.dropout(output, dropout, training)
 
 
 class PostNormResidual(nn.Module):
@@ -54,10 +60,7 @@ class PostNormResidual(nn.Module):
         """Give the function that Megatron's layer calls; there is no fused form."""
 
         def add_and_normalise(output_and_bias: OutputAndBias, residual: Tensor, dropout: float) -> Tensor:
-            output, bias = output_and_bias
-            if bias is not None:
-                output = output + bias
-            total: Tensor = self.layer_norm(residual + F.dropout(output, dropout, training))
+            total: Tensor = self.layer_norm(residual + dropped(output_and_bias, dropout, training))
             return total
 
         return add_and_normalise
