@@ -39,7 +39,7 @@ from bionemo.esm2.data.sequence_store import SequenceStore  # noqa: E402
 from bionemo.esm2.data.sequence_store_writer import open_or_build_store  # noqa: E402
 from bionemo.esm2.model.hf_layout import ESM2Layout  # noqa: E402
 from bionemo.llm.lightning import packed_forward_step, packed_loss  # noqa: E402
-from bionemo.llm.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
+from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from bionemo.testing.data.fasta import write_fasta  # noqa: E402
 from bionemo.testing.proteins import make_proteins  # noqa: E402
 

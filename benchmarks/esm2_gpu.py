@@ -182,7 +182,7 @@ def build_ours(size: str, kernel: str, options: list[str]) -> tuple[Any, Any, di
     """Build the model of `train_esm2 --compile`, how it runs a batch, and the batches."""
     from bionemo.esm2.api import build_esm2, esm2_config
     from bionemo.llm.model.compiled import compile_layers
-    from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
+    from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 
     layers, hidden, heads = SCALE.shapes[size]
     config = replace(
@@ -210,7 +210,7 @@ def build_ours(size: str, kernel: str, options: list[str]) -> tuple[Any, Any, di
 def steps_of_ours(model: Any, forward: Any, packs: dict[str, Any]) -> dict[str, Callable[[], None]]:
     """A training step on each pack, with one optimizer."""
     from bionemo.llm.lightning import packed_loss, scale_and_clip
-    from bionemo.llm.optimizer import OptimizerConfig, build_optimizer
+    from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer
 
     optimizer = build_optimizer(model, OptimizerConfig())
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -73,7 +73,7 @@ def train(run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) ->
     Raises:
         subprocess.SubprocessError: It failed, or took longer than --timeout-s; its processes are gone.
     """
-    from bionemo.llm.metrics_csv import read_metrics
+    from bionemo.llm.training.metrics_csv import read_metrics
 
     settings = {
         "train_fasta": fasta, "result_dir": folder, "experiment_name": run.name, "num_gpus": run.num_gpus,
@@ -133,7 +133,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 def stand_in(flags: list[str]) -> int:
     """Be one rank of `train_esm2` on a machine without a GPU."""
-    from bionemo.llm.notices import silence_third_parties
+    from bionemo.llm.training.third_party_warnings import silence_third_parties
 
     silence_third_parties()
     warnings.filterwarnings("ignore", message="The .grad attribute")  # Megatron's, by way of the stand-in

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bionemo.core.command import run_command
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 CONFIG_PATH = Path(__file__).resolve().parent / "protein" / "esm2" / "demo.yaml"

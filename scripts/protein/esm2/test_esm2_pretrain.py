@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bionemo.llm.checkpoint import read_json
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.checkpoints.hf_directory import read_json
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 # One thread: idle ones spin, which on shared cores is slower than doing without.

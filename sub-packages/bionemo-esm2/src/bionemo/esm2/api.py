@@ -13,7 +13,7 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.esm2.data.tokenizer import get_tokenizer
 from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, ESM2GenericConfig, ESM2MaskedLM, ESM2Model, esm2_config
-from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import build_model
 
 

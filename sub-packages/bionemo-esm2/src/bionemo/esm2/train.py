@@ -22,10 +22,10 @@ from bionemo.esm2.data.unigram import unigram_cross_entropy
 from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, esm2_config
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
-from bionemo.llm import pretrain
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.pretrain import Datasets, PretrainTask, required
-from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.training import pretrain
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.pretrain import Datasets, PretrainTask, required
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 logger = logging.getLogger(__name__)

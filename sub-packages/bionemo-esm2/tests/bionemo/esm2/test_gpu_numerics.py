@@ -16,7 +16,7 @@ import torch
 
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 REAL_DATA = Path(__file__).resolve().parents[6] / "shared/data/uniref90_9k.fasta.gz"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.proteins import make_proteins
 from bionemo.testing.subprocess_utils import run_command_with_timeout

@@ -12,8 +12,8 @@ import pytest
 
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import pretrain_task, resolve
-from bionemo.llm.pretrain import PreparedRun, prepare_run
-from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.training.pretrain import PreparedRun, prepare_run
+from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.harnesses.stop_and_go import RECORDING_CALLBACKS, StopAndGoHarness, get_callback

@@ -19,9 +19,9 @@ from bionemo.core.command import run_command
 from bionemo.core.errors import BionemoError
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
 from bionemo.esm2.train import train
-from bionemo.llm.checkpoint import read_json, read_tensors
-from bionemo.llm.metrics_csv import read_metrics
-from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.training.metrics_csv import read_metrics
+from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-import bionemo.llm.lightning_engine
-import bionemo.llm.pretrain
+import bionemo.llm.training.lightning_engine
+import bionemo.llm.training.pretrain
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
-from bionemo.llm.metrics_csv import read_metrics
 from bionemo.llm.model.compiled import compile_layers
+from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.exact_attention import exact_attention_kernel
 from bionemo.testing.proteins import make_proteins
@@ -46,9 +46,11 @@ def test_training_validation_and_checkpoints_follow_float32_without_a_graph_brea
     fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = run(fasta, tmp_path, "exact", precision="fp32")
-    monkeypatch.setattr(bionemo.llm.pretrain, "check_gpu_flags", lambda config, accelerator: None)
+    monkeypatch.setattr(bionemo.llm.training.pretrain, "check_gpu_flags", lambda config, accelerator: None)
     monkeypatch.setattr(
-        bionemo.llm.lightning_engine, "compile_layers", partial(compile_layers, backend="aot_eager", fullgraph=True)
+        bionemo.llm.training.lightning_engine,
+        "compile_layers",
+        partial(compile_layers, backend="aot_eager", fullgraph=True),
     )
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()

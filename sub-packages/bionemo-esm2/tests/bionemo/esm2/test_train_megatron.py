@@ -20,18 +20,18 @@ import numpy as np
 import pytest
 import torch
 
-import bionemo.llm.pretrain
+import bionemo.llm.training.pretrain
 from bionemo.core.command import run_command
 from bionemo.core.errors import CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
 from bionemo.esm2.train import train
-from bionemo.llm.checkpoint import read_json, read_tensors
-from bionemo.llm.consolidate import consolidate
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.checkpoints.consolidate import consolidate
+from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.checkpoints.shards import ShardReader
 from bionemo.llm.model.compiled import compile_layers
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.shards import ShardReader
+from bionemo.llm.training.metrics_csv import read_metrics
+from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.assert_optimizer_grads_match import assert_optimizer_states_match
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.exact_attention import exact_attention_kernel
@@ -299,7 +299,7 @@ def train_compiled_part(config: TrainESM2Config) -> tuple[int, int]:
     """Trace the layers as for a GPU, run them plainly, and count graphs and their breaks."""
     whole_layers = partial(compile_layers, backend="aot_eager", fullgraph=True)
     with (
-        mock.patch.object(bionemo.llm.pretrain, "check_gpu_flags"),
+        mock.patch.object(bionemo.llm.training.pretrain, "check_gpu_flags"),
         mock.patch("bionemo.llm.megatron.engine.compile_layers", whole_layers),
         exact_attention_kernel(),
     ):

@@ -26,14 +26,14 @@ from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig
-from bionemo.llm.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
-from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.training_state import check_agreement, read_training_state, write_training_state
 from bionemo.llm.lightning import BionemoLightningModule, MeanLoss
-from bionemo.llm.metrics_csv import MetricsCsv
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
-from bionemo.llm.training_state import check_agreement, read_training_state, write_training_state
+from bionemo.llm.training.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
+from bionemo.llm.training.metrics_csv import MetricsCsv
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
 
 
 VOCAB_SIZE = 256

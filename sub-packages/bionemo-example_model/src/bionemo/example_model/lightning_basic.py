@@ -22,7 +22,7 @@ from bionemo.core.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapp
 from bionemo.core.errors import CheckpointError
 from bionemo.example_model.digits import SIZE, MNISTCustomDataset, MnistItem
 from bionemo.llm import lightning as engine
-from bionemo.llm.checkpoint import load_checkpoint, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, save_checkpoint
 from bionemo.llm.model.config import OVERRIDE_BIONEMO_CONFIG_DEFAULTS, MegatronBioNeMoTrainableModelConfig
 from bionemo.llm.model.loss import SameSizeLossDict
 from bionemo.llm.utils.weight_utils import load_weights_skipping_prefixes

@@ -26,8 +26,8 @@ from bionemo.example_model.lightning_basic import (
     freeze_parent,
 )
 from bionemo.example_model.scripts.example_model import FinetuneConfig, PredictConfig, TrainConfig
-from bionemo.llm.checkpoint import CONFIG_FILE, read_json
-from bionemo.llm.trainer import build_trainer, resolve_accelerator, resolve_precision
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+from bionemo.llm.training.trainer import build_trainer, resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)

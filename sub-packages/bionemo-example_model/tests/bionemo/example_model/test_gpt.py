@@ -12,7 +12,7 @@ from bionemo.core.command import run_command
 from bionemo.core.errors import EXIT_BAD_INPUT
 from bionemo.example_model.gpt import GPT, GPT2Layout, MicroBatches, TextWindows
 from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig, main
-from bionemo.llm.checkpoint import load_checkpoint, load_state
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
 from bionemo.testing.import_check import import_check
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
 

@@ -19,7 +19,7 @@ from bionemo.example_model.lightning_basic import (
     PretrainConfig,
     freeze_parent,
 )
-from bionemo.llm.trainer import build_trainer
+from bionemo.llm.training.trainer import build_trainer
 from bionemo.testing.import_check import import_check
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
 

@@ -17,7 +17,7 @@ from bionemo.geneformer.model.head_layout import load_finetuned, save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, remove_token_head
 from bionemo.geneformer.model.hf_layout import OUTPUT_BIAS, GeneformerLayout
 from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
-from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
 

@@ -44,9 +44,9 @@ from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.model.lora import add_lora, merge_lora
-from bionemo.llm.pretrain import log_file
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+from bionemo.llm.training.pretrain import log_file
+from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)

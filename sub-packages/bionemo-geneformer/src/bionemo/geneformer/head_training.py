@@ -24,14 +24,14 @@ from bionemo.geneformer.model.standardization import (
     standardize_cells,
 )
 from bionemo.geneformer.scores import classification_scores
-from bionemo.llm.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.metrics_csv import MetricsCsv
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.trainer import build_trainer
+from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.metrics_csv import MetricsCsv
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.trainer import build_trainer
 
 
 STATISTICS_CELLS = 2048

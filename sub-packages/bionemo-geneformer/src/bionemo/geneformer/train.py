@@ -27,12 +27,12 @@ from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import VARIANTS
-from bionemo.llm import pretrain
-from bionemo.llm.checkpoint import CONFIG_FILE, read_json
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 from bionemo.llm.data.splits import split_train_valid
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.pretrain import Datasets, Objective, PretrainTask, required
-from bionemo.llm.run_directory import RunDirectory
+from bionemo.llm.training import pretrain
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.pretrain import Datasets, Objective, PretrainTask, required
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 AGREEMENT = ("seq_length", "num_steps", "cosine_rampup_frac", "cosine_hold_frac", "empty_cells")

@@ -23,7 +23,7 @@ from bionemo.geneformer.data.cell_tokens import open_cell_tokens
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_tokenizer
 from bionemo.geneformer.finetune import finetune
 from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig, check_flags, main
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 TINY = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 64, "seq_length": 64}

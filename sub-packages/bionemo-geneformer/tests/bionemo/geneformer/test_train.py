@@ -17,8 +17,8 @@ from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig, main
 from bionemo.geneformer.train import train
-from bionemo.llm.checkpoint import read_json, read_tensors
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
 

@@ -17,10 +17,10 @@ from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.geneformer.train import train
-from bionemo.llm.checkpoint import read_tensors
-from bionemo.llm.consolidate import consolidate
-from bionemo.llm.metrics_csv import read_metrics
-from bionemo.llm.shards import ShardReader
+from bionemo.llm.checkpoints.consolidate import consolidate
+from bionemo.llm.checkpoints.hf_directory import read_tensors
+from bionemo.llm.checkpoints.shards import ShardReader
+from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
 

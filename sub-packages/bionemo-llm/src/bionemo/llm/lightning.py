@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from bionemo.core.errors import BionemoError
 from bionemo.core.randomness import Stream, hashed_seed
-from bionemo.llm.batch_collation import batch_collator, get_dtype_device, some_first
+from bionemo.llm.checkpoints.training_state import Progress, TrainingState, restore_optimizer
+from bionemo.llm.data.batch_collation import batch_collator, get_dtype_device, some_first
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.model.loss import masked_token_loss
-from bionemo.llm.optimizer import OptimizerConfig, build_optimizer, build_schedule
-from bionemo.llm.training_state import Progress, TrainingState, restore_optimizer
+from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer, build_schedule
 
 
 if TYPE_CHECKING:

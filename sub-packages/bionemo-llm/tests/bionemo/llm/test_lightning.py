@@ -15,9 +15,9 @@ from bionemo.llm.data.packing import pack_padded
 from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss, scale_and_clip
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import build_model
-from bionemo.llm.optimizer import OptimizerConfig, build_optimizer, trainable_parameters
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.trainer import build_trainer, resolve_accelerator, resolve_precision
+from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer, trainable_parameters
+from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.trainer import build_trainer, resolve_accelerator, resolve_precision
 
 
 TOKENIZER = SimpleNamespace(vocab_size=33, mask_token_id=32, pad_token_id=1)

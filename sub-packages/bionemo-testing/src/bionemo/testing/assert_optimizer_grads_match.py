@@ -83,7 +83,7 @@ def relative_gap(actual: Any, expected: Any) -> float:
 
 
 def _open(directory: Path) -> Any:
-    shards = require("bionemo.llm.shards", extra="bionemo-llm")
+    shards = require("bionemo.llm.checkpoints.shards", extra="bionemo-llm")
     inner = directory / shards.SHARDS_DIR
     return shards.ShardReader(inner if inner.is_dir() else directory)
 

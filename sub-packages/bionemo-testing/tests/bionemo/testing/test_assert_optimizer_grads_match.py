@@ -10,7 +10,7 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.testing.assert_optimizer_grads_match import assert_optimizer_states_match, relative_bound
 
 
-shards = pytest.importorskip("bionemo.llm.shards")
+shards = pytest.importorskip("bionemo.llm.checkpoints.shards")
 
 
 def save(folder, moments):

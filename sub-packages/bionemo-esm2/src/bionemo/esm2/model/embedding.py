@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.embedding import BertEmbedding, sequence_of_each_token
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 
 
 ESM2_MASK_RATIO_TRAIN = 0.15 * 0.8

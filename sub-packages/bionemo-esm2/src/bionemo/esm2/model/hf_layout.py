@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.esm2.model.model import ESM2Config
-from bionemo.llm.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
 from bionemo.llm.model.rotary import RotaryEmbedding
 
 
@@ -57,7 +57,7 @@ def inv_freq_name(layer: int | str) -> str:
 
 
 class ESM2Layout:
-    """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoint.HuggingFaceLayout``."""
+    """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``."""
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
         """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""

@@ -15,12 +15,12 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.model import BertOutput, MegatronBioBertModel, ModelTokenizer
 from bionemo.llm.model.config import OVERRIDE_BIOBERT_CONFIG_DEFAULTS
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.plain_layers import init_normal
 
 
 if TYPE_CHECKING:
-    from bionemo.llm.checkpoint import HuggingFaceLayout
+    from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 
 
 __all__ = ["ESM2Config", "ESM2GenericConfig", "ESM2MaskedLM", "ESM2Model", "esm2_config", "esm_gelu_func"]

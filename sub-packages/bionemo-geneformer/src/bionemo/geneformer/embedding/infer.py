@@ -37,9 +37,9 @@ from bionemo.geneformer.embedding.portions import (
 from bionemo.geneformer.embedding.predictions import CellHead, finetuned_head, masked_lm_of, sequence_length_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig
-from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
-from bionemo.llm.data_parallel_ranks import start_ranks
-from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
+from bionemo.llm.training.data_parallel_ranks import start_ranks
+from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)

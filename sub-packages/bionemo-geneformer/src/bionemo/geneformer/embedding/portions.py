@@ -22,7 +22,7 @@ from bionemo.core.resumable import ResumableDirectory
 from bionemo.geneformer.data.cell_tokens import CellTokens
 from bionemo.geneformer.embedding.embedder import CellEmbedder, CellOutputs
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
-from bionemo.llm.data_parallel_ranks import DataParallelRanks
+from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
 
 
 if TYPE_CHECKING:

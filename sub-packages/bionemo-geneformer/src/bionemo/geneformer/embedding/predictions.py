@@ -22,7 +22,7 @@ from bionemo.geneformer.model.finetune_token_regressor import (
 )
 from bionemo.geneformer.model.head_layout import load_finetuned
 from bionemo.geneformer.model.model import GeneformerMaskedLM
-from bionemo.llm.checkpoint import load_checkpoint, load_state
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
 from bionemo.llm.model.biobert.model import build_model
 
 

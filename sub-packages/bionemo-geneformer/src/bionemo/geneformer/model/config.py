@@ -13,7 +13,7 @@ from bionemo.llm.model.config import OVERRIDE_BIOBERT_CONFIG_DEFAULTS
 
 
 if TYPE_CHECKING:
-    from bionemo.llm.checkpoint import HuggingFaceLayout
+    from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 
 
 class ModelVocabulary(NamedTuple):

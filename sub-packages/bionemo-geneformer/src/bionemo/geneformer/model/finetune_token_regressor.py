@@ -19,8 +19,8 @@ from bionemo.geneformer.model.hf_layout import SECOND_HEAD_PREFIX, GeneformerLay
 from bionemo.llm.lightning import label_rows, packed_loss
 from bionemo.llm.model.biobert.config import ACTIVATIONS
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer
+from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.lora import add_lora
-from bionemo.llm.model.placement import Placement
 from bionemo.llm.model.plain_layers import init_normal
 
 

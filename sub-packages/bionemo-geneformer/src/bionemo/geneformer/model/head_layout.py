@@ -18,7 +18,7 @@ from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.dictionary_files import load_model_dictionaries
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.hf_layout import ARCHITECTURES, GeneformerLayout
-from bionemo.llm.checkpoint import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -36,7 +36,7 @@ class FinetunedConfig:
 
 
 class FinetunedLayout:
-    """Names of a fine-tuned Geneformer; see ``bionemo.llm.checkpoint.HuggingFaceLayout``.
+    """Names of a fine-tuned Geneformer; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``.
 
     Args:
         encoder_layout: Of the encoder, with the dictionaries to save.

@@ -13,7 +13,7 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.dictionary_files import save_model_dictionaries
 from bionemo.geneformer.tokenizer.variants import V1
-from bionemo.llm.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
 
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def qkv_names(layer: int, kind: str) -> tuple[str, list[str]]:
 
 
 class GeneformerLayout:
-    """Names of Geneformer in Hugging Face's files; see ``bionemo.llm.checkpoint.HuggingFaceLayout``.
+    """Names of Geneformer in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``.
 
     Args:
         dictionaries: The vocabulary and what belongs to it, saved with every model; None saves none.

@@ -30,7 +30,7 @@ from bionemo.geneformer.perturbation.shift_table import Scope
 from bionemo.geneformer.perturbation.shifts import CosineKind, Measure, state_embedding
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import Variant
-from bionemo.llm.data_parallel_ranks import DataParallelRanks
+from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
 
 
 PACKS_PER_PORTION = 32

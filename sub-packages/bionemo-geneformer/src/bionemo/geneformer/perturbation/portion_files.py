@@ -21,7 +21,7 @@ from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.perturbation.job import PreparedJob, embed_states
 from bionemo.geneformer.perturbation.portion_tables import measure_portion
 from bionemo.geneformer.perturbation.shift_table import GENE_COSINES_NAME, SHIFTS_NAME
-from bionemo.llm.data_parallel_ranks import DataParallelRanks
+from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
 
 
 if TYPE_CHECKING:

@@ -41,10 +41,10 @@ from bionemo.geneformer.perturbation.statistics import (
 )
 from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
 from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig
-from bionemo.llm.checkpoint import WEIGHTS_FILE, file_checksum
-from bionemo.llm.data_parallel_ranks import start_ranks
+from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
 from bionemo.llm.model.biobert.hidden_states import layer_index
-from bionemo.llm.trainer import resolve_accelerator, resolve_precision
+from bionemo.llm.training.data_parallel_ranks import start_ranks
+from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)

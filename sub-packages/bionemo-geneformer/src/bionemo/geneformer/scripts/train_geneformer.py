@@ -12,8 +12,7 @@ from bionemo.core.command import print_result, run_command
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
-from bionemo.llm.notices import silence_third_parties
-from bionemo.llm.pretrain_config import (
+from bionemo.llm.training.config import (
     BATCHES,
     DATA,
     MODEL,
@@ -25,6 +24,7 @@ from bionemo.llm.pretrain_config import (
     check_contradictions,
     flag,
 )
+from bionemo.llm.training.third_party_warnings import silence_third_parties
 
 
 @dataclass(frozen=True, kw_only=True)

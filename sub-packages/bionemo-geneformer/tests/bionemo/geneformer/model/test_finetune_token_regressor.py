@@ -18,10 +18,10 @@ from bionemo.geneformer.model.finetune_token_regressor import (
 )
 from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.train import train
-from bionemo.llm.checkpoint import load_checkpoint, load_state, read_tensors
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, read_tensors
 from bionemo.llm.data.packing import pack_padded
-from bionemo.llm.metrics_csv import read_metrics
 from bionemo.llm.model.biobert.model import build_model
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 SMALL = {"num_layers": 1, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 48, "vocab_size": 60}

@@ -3,8 +3,8 @@
 """Checkpoints of a run on many ranks: each writes its part, any other layout can read them.
 
 A checkpoint folder holds ``config.json`` and tokenizer files as everywhere, ``training_state/state.json`` with the
-progress and the schedule, and ``shards/`` (``bionemo.llm.shards``) with weights and optimizer, every tensor under its
-name in the whole model.
+progress and the schedule, and ``shards/`` (``bionemo.llm.checkpoints.shards``) with weights and optimizer, every
+tensor under its name in the whole model.
 """
 
 import json
@@ -21,13 +21,13 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_text
-from bionemo.llm.checkpoint import CONFIG_FILE, HuggingFaceLayout
-from bionemo.llm.layouts import layout_name
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, HuggingFaceLayout
+from bionemo.llm.checkpoints.layouts import layout_name
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, Piece, ShardReader, write_index, write_pieces
+from bionemo.llm.checkpoints.training_state import TrainingState, write_state_file
 from bionemo.llm.megatron.module import MegatronLightningModule
 from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_of_run, optimizer_shards
 from bionemo.llm.model.sharding import METADATA
-from bionemo.llm.shards import SHARDS_DIR, Piece, ShardReader, write_index, write_pieces
-from bionemo.llm.training_state import TrainingState, write_state_file
 
 
 class ShardedCheckpoints:

@@ -14,24 +14,24 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import CheckpointError, ConfigError
-from bionemo.llm.callbacks import CheckpointWriter
-from bionemo.llm.checkpoint import CONFIG_FILE, load_checkpoint, read_json
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, load_checkpoint, read_json
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
+from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.lightning_engine import check_same_shape, has_dropout
 from bionemo.llm.megatron.checkpoint import ShardedCheckpoints, load_shards
 from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
-from bionemo.llm.megatron.nemo_door import require_nemo
+from bionemo.llm.megatron.nemo_imports import require_nemo
 from bionemo.llm.megatron.strategy import StepShape, build_strategy
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
-from bionemo.llm.pretrain import PretrainTask
-from bionemo.llm.pretrain_config import PretrainConfig
-from bionemo.llm.shards import SHARDS_DIR, ShardReader
-from bionemo.llm.static_forward import StaticShapes
-from bionemo.llm.trainer import resolve_precision
-from bionemo.llm.training_state import TrainingState, read_training_state
+from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.lightning_engine import check_same_shape, has_dropout
+from bionemo.llm.training.pretrain import PretrainTask
+from bionemo.llm.training.static_forward import StaticShapes
+from bionemo.llm.training.trainer import resolve_precision
 
 
 PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
@@ -39,7 +39,7 @@ PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
 
 
 class MegatronEngine:
-    """See :class:`bionemo.llm.engine.Engine`.
+    """See :class:`bionemo.llm.training.engine.Engine`.
 
     Args:
         config: Resolved settings of the command.
@@ -194,7 +194,7 @@ def names_cuda() -> bool:
 
 
 class ShardedCheckpointWriter(CheckpointWriter):
-    """Saves as :class:`~bionemo.llm.callbacks.CheckpointWriter` does, every rank its part.
+    """Saves as :class:`~bionemo.llm.training.callbacks.CheckpointWriter` does, every rank its part.
 
     Args:
         checkpoints: Where the parts go.

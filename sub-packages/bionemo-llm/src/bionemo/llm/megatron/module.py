@@ -18,19 +18,19 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
 from torch import Tensor, nn
 
+from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.lightning import Batch, BionemoLightningModule, LossFunction, MeanLoss, packed_loss
 from bionemo.llm.megatron.dropout import draw_apart, seed_dropout
 from bionemo.llm.megatron.forward_step import find_label_rows, one_token_pack, place_forward_step, vocab_parallel_loss
 from bionemo.llm.megatron.optimizer import build_megatron_optimizer, optimizer_slot, to_megatron_optimizer
 from bionemo.llm.model.biobert.config import BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer, build_model
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.model.sharding import load_whole_state
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.parallel_config import ParallelConfig
-from bionemo.llm.trainer import continue_from
-from bionemo.llm.training_state import TrainingState
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.parallel_config import ParallelConfig
+from bionemo.llm.training.trainer import continue_from
 
 
 @dataclass(frozen=True)

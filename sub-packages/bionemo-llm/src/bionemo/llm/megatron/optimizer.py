@@ -8,10 +8,10 @@ from typing import Any
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 from torch.optim.lr_scheduler import LRScheduler
 
-from bionemo.llm.megatron.nemo_door import require_nemo
-from bionemo.llm.megatron.tensor_lists import fuse_adam, use_tensor_lists
-from bionemo.llm.optimizer import OptimizerConfig, build_schedule
-from bionemo.llm.parallel_config import ParallelConfig
+from bionemo.llm.megatron.foreach_ops import fuse_adam, use_tensor_lists
+from bionemo.llm.megatron.nemo_imports import require_nemo
+from bionemo.llm.training.optimizer import OptimizerConfig, build_schedule
+from bionemo.llm.training.parallel_config import ParallelConfig
 
 
 def to_megatron_optimizer(config: OptimizerConfig, parallel: ParallelConfig) -> MegatronOptimizerConfig:

@@ -20,14 +20,14 @@ from megatron.core.distributed import DistributedDataParallelConfig
 
 from bionemo.core.errors import BionemoError
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
-from bionemo.llm.megatron.nemo_door import require_nemo
+from bionemo.llm.megatron.nemo_imports import require_nemo
 from bionemo.llm.megatron.rendezvous import meet
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bionemo.llm.parallel_config import ParallelConfig
+    from bionemo.llm.training.parallel_config import ParallelConfig
 
 
 LOOPS = (fit_loop, evaluation_loop, prediction_loop)

@@ -19,7 +19,7 @@ from bionemo.core.model.config import BionemoModelConfig, BionemoTrainableModelC
 if TYPE_CHECKING:
     from torch import nn
 
-    from bionemo.llm.checkpoint import HuggingFaceLayout
+    from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 
 
 OVERRIDE_BIONEMO_CONFIG_DEFAULTS = (
@@ -140,7 +140,7 @@ class MegatronBioNeMoModelConfig(BionemoModelConfig[Any]):
         Raises:
             CheckpointError: There is no checkpoint of this family.
         """
-        from bionemo.llm.checkpoint import CONFIG_FILE, read_json
+        from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 
         stored = self.hf_layout().config_from_hf(read_json(Path(path) / CONFIG_FILE), str(path))
         kept = self.override_parent_fields
@@ -153,7 +153,7 @@ class MegatronBioNeMoModelConfig(BionemoModelConfig[Any]):
         Raises:
             CheckpointError: The checkpoint is damaged or does not fit the model; the model is then unchanged.
         """
-        from bionemo.llm.checkpoint import load_checkpoint
+        from bionemo.llm.checkpoints.hf_directory import load_checkpoint
         from bionemo.llm.utils.weight_utils import load_weights_skipping_prefixes
 
         state = load_checkpoint(path, self.hf_layout()).state

@@ -21,7 +21,7 @@ from megatron.core.tensor_parallel import (
 )
 from torch import Tensor, nn
 
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 
 
 class _Shared(nn.Module):

@@ -24,7 +24,7 @@ class ConsolidateConfig:
 def main(argv: Sequence[str]) -> int:
     """Parse, consolidate, print the folder."""
     config = parse(ConsolidateConfig, argv, prog="consolidate_checkpoint")
-    from bionemo.llm.consolidate import consolidate
+    from bionemo.llm.checkpoints.consolidate import consolidate
 
     print_result(consolidate(config.run_dir, config.out_dir, checkpoint=config.checkpoint, overwrite=config.overwrite))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from bionemo.llm.checkpoint import load_state
+from bionemo.llm.checkpoints.hf_directory import load_state
 
 
 logger = logging.getLogger(__name__)

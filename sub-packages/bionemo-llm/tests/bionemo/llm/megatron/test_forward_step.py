@@ -13,7 +13,7 @@ from bionemo.llm.lightning import packed_forward_step, packed_loss
 from bionemo.llm.megatron.forward_step import find_label_rows, one_token_pack, place_forward_step
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import build_model
-from bionemo.llm.static_forward import StaticShapes
+from bionemo.llm.training.static_forward import StaticShapes
 
 
 pytestmark = pytest.mark.nemo_env

@@ -10,7 +10,7 @@ from torch import nn
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.llm.checkpoint import save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import save_checkpoint
 from bionemo.llm.model.config import (
     OVERRIDE_BIOBERT_CONFIG_DEFAULTS,
     OVERRIDE_BIONEMO_CONFIG_DEFAULTS,

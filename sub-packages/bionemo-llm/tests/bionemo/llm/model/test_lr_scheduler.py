@@ -9,7 +9,7 @@ import torch
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold, WarmupCosineHold, cosine_lr_at_step, lr_at_step
-from bionemo.llm.optimizer import OptimizerConfig, build_schedule
+from bionemo.llm.training.optimizer import OptimizerConfig, build_schedule
 
 
 PUBLISHED = {"warmup_steps": 2_000, "max_steps": 500_000, "max_lr": 4e-4, "min_lr": 4e-5}

@@ -12,7 +12,7 @@ from bionemo.llm.data.packing import pack_padded
 from bionemo.llm.lightning import packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.model import build_model
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.megatron_parallel_state_utils import distributed_model_parallel_state
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool

@@ -9,7 +9,7 @@ import pytest
 from bionemo.core.command import run_command
 from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import CheckpointError
-from bionemo.llm.layouts import find_layout
+from bionemo.llm.checkpoints.layouts import find_layout
 from bionemo.llm.scripts.consolidate_checkpoint import ConsolidateConfig, main
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bionemo.llm.model.biobert.config import BioBertConfig
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.plain_layers import init_normal
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bionemo.core.errors import DataError
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step
 from bionemo.llm.model.biobert.config import BioBertConfig
-from bionemo.llm.optimizer import OptimizerConfig, build_optimizer
+from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer
 
 
 __all__ = [

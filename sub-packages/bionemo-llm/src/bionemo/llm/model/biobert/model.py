@@ -23,7 +23,7 @@ from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_mega
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
 from bionemo.llm.model.context_attention import ContextParallelCoreAttention, ContextTable, context_table
-from bionemo.llm.model.placement import Placement
+from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal
 from bionemo.llm.model.rotary import RotaryEmbedding
 from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel

@@ -9,8 +9,8 @@ import pytest
 
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
-from bionemo.llm.pretrain import max_tokens_of_a_batch, resolve
-from bionemo.llm.pretrain_config import PretrainConfig, SampleLimit, check_contradictions
+from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
+from bionemo.llm.training.pretrain import max_tokens_of_a_batch, resolve
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from bionemo.core.errors import CheckpointError
-from bionemo.llm.checkpoint import HuggingFaceLayout
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 
 
 def layout_name(layout: HuggingFaceLayout[Any]) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from bionemo.core.config import explicit_fields, option
 from bionemo.core.errors import ConfigError
-from bionemo.llm.parallel_config import ParallelConfig
+from bionemo.llm.training.parallel_config import ParallelConfig
 
 
 DATA, MODEL, BATCHES, TRAINING = "data", "model", "batches", "training"

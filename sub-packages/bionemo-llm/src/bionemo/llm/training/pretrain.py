@@ -20,27 +20,27 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
-from bionemo.llm.callbacks import MetricsWriter, ProgressBar
-from bionemo.llm.checkpoint import HuggingFaceLayout
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
+from bionemo.llm.checkpoints.training_state import TrainingState, check_agreement
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.data.packed_dataset import PackedDataset
-from bionemo.llm.engine import Engine, build_engine
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, LossFunction
-from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL
-from bionemo.llm.metrics_csv import MetricsCsv
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import ModelTokenizer
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.pretrain_config import PretrainConfig
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.trainer import (
+from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.engine import Engine, build_engine
+from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL
+from bionemo.llm.training.metrics_csv import MetricsCsv
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.trainer import (
     build_trainer,
     check_gpus,
     check_ranks,
     continue_from,
     resolve_accelerator,
 )
-from bionemo.llm.training_state import TrainingState, check_agreement
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
 
 

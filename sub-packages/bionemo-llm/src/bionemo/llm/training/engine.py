@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning.pytorch as pl
 
-from bionemo.llm.callbacks import CheckpointWriter
+from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.training_state import TrainingState
+from bionemo.llm.training.callbacks import CheckpointWriter
 
 
 if TYPE_CHECKING:
-    from bionemo.llm.pretrain import PretrainTask
-    from bionemo.llm.pretrain_config import PretrainConfig
+    from bionemo.llm.training.config import PretrainConfig
+    from bionemo.llm.training.pretrain import PretrainTask
 
 
 class Engine(Protocol):
-    """One of ``bionemo.llm.lightning_engine`` and ``bionemo.llm.megatron.engine``."""
+    """One of ``bionemo.llm.training.lightning_engine`` and ``bionemo.llm.megatron.engine``."""
 
     def read_state(self, checkpoint: Path) -> TrainingState:
         """Read how far a run had come."""
@@ -28,7 +28,7 @@ class Engine(Protocol):
         """Build the module of a run that starts, or that goes on from a checkpoint."""
 
     def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
-        """Settings of ``bionemo.llm.trainer.build_trainer`` that depend on the engine."""
+        """Settings of ``bionemo.llm.training.trainer.build_trainer`` that depend on the engine."""
 
     def callbacks(self) -> list[pl.Callback]:
         """What the engine itself needs to be told by the trainer."""
@@ -55,6 +55,6 @@ def build_engine(config: "PretrainConfig", task: "PretrainTask") -> Engine:
         from bionemo.llm.megatron.engine import MegatronEngine
 
         return MegatronEngine(config, task)
-    from bionemo.llm.lightning_engine import LightningEngine
+    from bionemo.llm.training.lightning_engine import LightningEngine
 
     return LightningEngine(config, task)

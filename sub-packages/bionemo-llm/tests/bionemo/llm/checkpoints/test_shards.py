@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bionemo.core.errors import CheckpointError
-from bionemo.llm.shards import Piece, ShardReader, moment_names, overlap, write_index, write_pieces
+from bionemo.llm.checkpoints.shards import Piece, ShardReader, moment_names, overlap, write_index, write_pieces
 
 
 WHOLE = torch.arange(24, dtype=torch.float32).reshape(6, 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bionemo.core.errors import DataError
-from bionemo.llm.batch_collation import batch_collator, get_dtype_device, some_first
+from bionemo.llm.data.batch_collation import batch_collator, get_dtype_device, some_first
 
 
 def test_pads_the_sequence_axis_and_joins_the_batch_axis():

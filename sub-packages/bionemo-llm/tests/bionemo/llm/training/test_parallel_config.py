@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from bionemo.core.errors import ConfigError, ParallelismError
-from bionemo.llm.parallel_config import ParallelConfig
+from bionemo.llm.training.parallel_config import ParallelConfig
 
 
 MODEL = {"num_layers": 6, "num_attention_heads": 20, "ffn_hidden_size": 1280, "pack_size": 4096}

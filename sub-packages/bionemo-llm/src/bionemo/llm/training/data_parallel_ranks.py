@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from bionemo.llm.notices import silence_third_parties
-from bionemo.llm.trainer import check_gpus, check_ranks
+from bionemo.llm.training.third_party_warnings import silence_third_parties
+from bionemo.llm.training.trainer import check_gpus, check_ranks
 
 
 T = TypeVar("T")

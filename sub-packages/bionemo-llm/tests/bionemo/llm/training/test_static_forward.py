@@ -16,14 +16,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bionemo.llm.data.masking import PackMasking
 from bionemo.llm.data.packing import build_packed_batch, cover_tail
 from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, packed_loss
-from bionemo.llm.lightning_engine import LightningEngine
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
-from bionemo.llm.optimizer import OptimizerConfig
-from bionemo.llm.static_forward import CAST_TOGETHER, ROWS_MULTIPLE, SLOTS_MULTIPLE, StaticForwardStep, StaticShapes
-from bionemo.llm.trainer import build_trainer
+from bionemo.llm.training.lightning_engine import LightningEngine
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.static_forward import (
+    CAST_TOGETHER,
+    ROWS_MULTIPLE,
+    SLOTS_MULTIPLE,
+    StaticForwardStep,
+    StaticShapes,
+)
+from bionemo.llm.training.trainer import build_trainer
 from bionemo.testing.exact_attention import exact_attention_kernel
 
 

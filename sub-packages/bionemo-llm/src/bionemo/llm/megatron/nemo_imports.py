@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from bionemo.core.errors import MissingDependencyError
 from bionemo.core.optional_deps import require
-from bionemo.llm.notices import silence_third_parties
+from bionemo.llm.training.third_party_warnings import silence_third_parties
 
 
 EXTRA = "bionemo-llm[nemo]"

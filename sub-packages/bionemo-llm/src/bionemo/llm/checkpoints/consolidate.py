@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_json
-from bionemo.llm.checkpoint import CONFIG_FILE, WEIGHTS_FILE, read_json, write_checksums, write_tensors
-from bionemo.llm.layouts import find_layout
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.shards import SHARDS_DIR, ShardReader, moment_names
-from bionemo.llm.training_state import STATE_DIR
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, WEIGHTS_FILE, read_json, write_checksums, write_tensors
+from bionemo.llm.checkpoints.layouts import find_layout
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, moment_names
+from bionemo.llm.checkpoints.training_state import STATE_DIR
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bionemo.core.files import write_bytes
-from bionemo.llm.metrics_csv import read_metrics
+from bionemo.llm.training.metrics_csv import read_metrics
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import write_json
-from bionemo.llm.checkpoint import file_checksum, read_json, write_tensors
+from bionemo.llm.checkpoints.hf_directory import file_checksum, read_json, write_tensors
 
 
 SHARDS_DIR = "shards"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bionemo.core.errors import ParallelismError
-from bionemo.llm.data_parallel_ranks import start_ranks
+from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.testing.multiprocess import run_on_ranks
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bionemo.core.errors import DataError, DataFileError, FormatError, MissingFileError
-from bionemo.llm.metrics_csv import COLUMNS, MetricsCsv, read_metrics
+from bionemo.llm.training.metrics_csv import COLUMNS, MetricsCsv, read_metrics
 
 
 HEADER = "step,consumed_samples,consumed_sequences,consumed_tokens,lr,train_loss,val_loss,val_loss_masked,val_ppl,tokens_per_s\n"  # noqa: E501 - one line of the file
@@ -129,7 +129,7 @@ class TestResume:
 def test_every_row_survives_sigkill(path):
     code = (
         "import os, signal, sys\n"
-        "from bionemo.llm.metrics_csv import MetricsCsv\n"
+        "from bionemo.llm.training.metrics_csv import MetricsCsv\n"
         "metrics = MetricsCsv(sys.argv[1])\n"
         "for step in range(100): metrics.append({'step': step, 'lr': step / 7})\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -12,29 +12,29 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.callbacks import CheckpointWriter
-from bionemo.llm.checkpoint import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state, write_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
-from bionemo.llm.static_forward import StaticForwardStep, StaticShapes
-from bionemo.llm.trainer import resolve_precision
-from bionemo.llm.training_state import TrainingState, read_training_state, write_training_state
+from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
+from bionemo.llm.training.trainer import resolve_precision
 
 
 if TYPE_CHECKING:
-    from bionemo.llm.pretrain import PretrainTask
-    from bionemo.llm.pretrain_config import PretrainConfig
+    from bionemo.llm.training.config import PretrainConfig
+    from bionemo.llm.training.pretrain import PretrainTask
 
 
 logger = logging.getLogger(__name__)
 
 
 class LightningEngine:
-    """See :class:`bionemo.llm.engine.Engine`.
+    """See :class:`bionemo.llm.training.engine.Engine`.
 
     Args:
         config: Resolved settings of the command.

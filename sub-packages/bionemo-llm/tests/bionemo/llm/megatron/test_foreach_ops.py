@@ -31,7 +31,7 @@ def gradients() -> list[torch.Tensor]:
 
 
 def test_norm_of_all_gradients_without_a_read() -> None:
-    from bionemo.llm.megatron.tensor_lists import norm_of_list
+    from bionemo.llm.megatron.foreach_ops import norm_of_list
 
     tensors = gradients()
     with HostReads() as reads:
@@ -44,7 +44,7 @@ def test_norm_of_all_gradients_without_a_read() -> None:
 
 
 def test_scaling_in_place_and_into_others() -> None:
-    from bionemo.llm.megatron.tensor_lists import scale_list
+    from bionemo.llm.megatron.foreach_ops import scale_list
 
     tensors, others = gradients(), [torch.zeros_like(tensor) for tensor in gradients()]
     scale_list(0, torch.zeros(1), [tensors, others], 0.5)
@@ -57,7 +57,7 @@ def test_scaling_in_place_and_into_others() -> None:
 def test_megatron_clips_with_them_and_reads_one_number() -> None:
     from megatron.core.optimizer import clip_grads
 
-    from bionemo.llm.megatron.tensor_lists import norm_of_list, use_tensor_lists
+    from bionemo.llm.megatron.foreach_ops import norm_of_list, use_tensor_lists
 
     use_tensor_lists()
     assert clip_grads.l2_norm_impl is norm_of_list
@@ -68,7 +68,7 @@ def test_megatron_clips_with_them_and_reads_one_number() -> None:
 
 
 def test_adam_is_fused_in_every_part_of_a_chain() -> None:
-    from bionemo.llm.megatron.tensor_lists import fuse_adam
+    from bionemo.llm.megatron.foreach_ops import fuse_adam
 
     inner = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
     other = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import DataFileError, MissingFileError
-from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot, draw_losses, smoothed
-from bionemo.llm.metrics_csv import MetricsCsv, read_metrics
+from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot, draw_losses, smoothed
+from bionemo.llm.training.metrics_csv import MetricsCsv, read_metrics
 
 
 def _metrics(path, rows):
@@ -130,7 +130,7 @@ def test_smoothed_is_a_centred_mean(window):
 def test_neither_import_nor_drawing_needs_pyplot(path, tmp_path):
     code = (
         "import sys\n"
-        "from bionemo.llm.loss_plot import draw_loss_plot\n"
+        "from bionemo.llm.training.loss_plot import draw_loss_plot\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
         "draw_loss_plot(sys.argv[1], sys.argv[2])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -15,12 +15,12 @@ import lightning.pytorch as pl
 import numpy as np
 
 from bionemo.core.progress import progress_bar
-from bionemo.llm.checkpoint import read_json
+from bionemo.llm.checkpoints.hf_directory import read_json
+from bionemo.llm.checkpoints.training_state import STATE_DIR
 from bionemo.llm.lightning import BionemoLightningModule, MeanLoss
-from bionemo.llm.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
-from bionemo.llm.metrics_csv import MetricsCsv
-from bionemo.llm.run_directory import RunDirectory
-from bionemo.llm.training_state import STATE_DIR
+from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
+from bionemo.llm.training.metrics_csv import MetricsCsv
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 logger = logging.getLogger(__name__)

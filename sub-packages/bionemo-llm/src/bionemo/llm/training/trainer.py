@@ -9,7 +9,7 @@ import torch
 
 from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.core.ranks import started_ranks
-from bionemo.llm.notices import silence_third_parties
+from bionemo.llm.training.third_party_warnings import silence_third_parties
 
 
 PRECISIONS = {

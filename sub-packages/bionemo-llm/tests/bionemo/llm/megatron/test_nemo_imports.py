@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from bionemo.core.errors import MissingDependencyError
-from bionemo.llm.megatron.nemo_door import require_nemo
+from bionemo.llm.megatron.nemo_imports import require_nemo
 
 
 pytestmark = pytest.mark.nemo_env
@@ -31,6 +31,6 @@ def test_a_missing_extra_is_named() -> None:
 
 @pytest.mark.skipif(not has_nemo(), reason="NeMo is in .venv-nemo")
 def test_nothing_is_said_on_the_way_in() -> None:
-    code = "from bionemo.llm.megatron.nemo_door import require_nemo; require_nemo(); import nemo.lightning"
+    code = "from bionemo.llm.megatron.nemo_imports import require_nemo; require_nemo(); import nemo.lightning"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
