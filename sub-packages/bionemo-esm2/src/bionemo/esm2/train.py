@@ -23,9 +23,11 @@ from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, esm2_config
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.llm.training import pretrain
+from bionemo.llm.training import resolve as shared
 from bionemo.llm.training.optimizer import OptimizerConfig
-from bionemo.llm.training.pretrain import Datasets, PretrainTask, required
+from bionemo.llm.training.resolve import required
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.task import Datasets, PretrainTask
 
 
 logger = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ def resolve(config: TrainESM2Config) -> TrainESM2Config:
     warmup_steps = min(2000, steps // 10) if config.warmup_steps is None else config.warmup_steps
     if warmup_steps > steps:
         raise ConfigError(f"--warmup-steps {warmup_steps} exceeds the schedule's {steps} steps.")
-    return replace(pretrain.resolve(config), warmup_steps=warmup_steps, scheduler_num_steps=steps)
+    return replace(shared.resolve(config), warmup_steps=warmup_steps, scheduler_num_steps=steps)
 
 
 class Records(NamedTuple):
@@ -127,7 +129,7 @@ def build_datasets(config: TrainESM2Config, run: RunDirectory) -> Datasets:
             clusters=records.clusters,
             seed=config.seed,
             max_seq_length=config.max_seq_length,
-            max_tokens=pretrain.max_tokens_of_a_batch(config),
+            max_tokens=shared.max_tokens_of_a_batch(config),
             masking=build_masking(
                 seed=config.seed,
                 mask_prob=config.mask_prob,

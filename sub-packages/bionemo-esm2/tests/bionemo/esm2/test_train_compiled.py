@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import bionemo.llm.training.lightning_engine
-import bionemo.llm.training.pretrain
+import bionemo.llm.training.resolve
 from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
 from bionemo.llm.model.compiled import compile_layers
@@ -46,7 +46,7 @@ def test_training_validation_and_checkpoints_follow_float32_without_a_graph_brea
     fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = run(fasta, tmp_path, "exact", precision="fp32")
-    monkeypatch.setattr(bionemo.llm.training.pretrain, "check_gpu_flags", lambda config, accelerator: None)
+    monkeypatch.setattr(bionemo.llm.training.resolve, "check_gpu_flags", lambda config, accelerator: None)
     monkeypatch.setattr(
         bionemo.llm.training.lightning_engine,
         "compile_layers",

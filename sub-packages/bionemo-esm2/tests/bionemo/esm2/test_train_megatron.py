@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-import bionemo.llm.training.pretrain
+import bionemo.llm.training.resolve
 from bionemo.core.command import run_command
 from bionemo.core.errors import CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
@@ -299,7 +299,7 @@ def train_compiled_part(config: TrainESM2Config) -> tuple[int, int]:
     """Trace the layers as for a GPU, run them plainly, and count graphs and their breaks."""
     whole_layers = partial(compile_layers, backend="aot_eager", fullgraph=True)
     with (
-        mock.patch.object(bionemo.llm.training.pretrain, "check_gpu_flags"),
+        mock.patch.object(bionemo.llm.training.resolve, "check_gpu_flags"),
         mock.patch("bionemo.llm.megatron.engine.compile_layers", whole_layers),
         exact_attention_kernel(),
     ):

@@ -30,9 +30,11 @@ from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.training import pretrain
+from bionemo.llm.training import resolve as shared
 from bionemo.llm.training.optimizer import OptimizerConfig
-from bionemo.llm.training.pretrain import Datasets, Objective, PretrainTask, required
+from bionemo.llm.training.resolve import required
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.task import Datasets, Objective, PretrainTask
 
 
 AGREEMENT = ("seq_length", "num_steps", "cosine_rampup_frac", "cosine_hold_frac", "empty_cells")
@@ -99,7 +101,7 @@ def resolve(config: TrainGeneformerConfig, shape: GeneformerConfig) -> TrainGene
     seq_length = config.seq_length or shape.seq_length
     if seq_length > shape.seq_length:
         raise ConfigError(f"--seq-length {seq_length}: the model has {shape.seq_length} positions.")
-    return pretrain.resolve(
+    return shared.resolve(
         replace(
             config,
             seq_length=seq_length,
@@ -189,7 +191,7 @@ def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, ru
             dictionaries.tokenizer,
             subset=cells.subset,
             max_seq_length=required(config.seq_length),
-            max_tokens=pretrain.max_tokens_of_a_batch(config),
+            max_tokens=shared.max_tokens_of_a_batch(config),
             masking=build_masking(
                 dictionaries.tokenizer,
                 seed=config.seed,

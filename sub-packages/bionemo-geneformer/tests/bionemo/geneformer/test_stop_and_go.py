@@ -17,8 +17,10 @@ from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.geneformer.train import build_optimizer_config
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.training.engine import build_engine
-from bionemo.llm.training.pretrain import PretrainTask, build_run_trainer, resolve
+from bionemo.llm.training.pretrain import build_run_trainer
+from bionemo.llm.training.resolve import resolve
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.task import PretrainTask
 from bionemo.testing.cells import make_cells
 from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.harnesses.stop_and_go import RECORDING_CALLBACKS, StopAndGoHarness, get_callback

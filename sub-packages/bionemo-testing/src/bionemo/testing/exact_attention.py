@@ -46,10 +46,10 @@ def _llm(module: str) -> Any:
 def _forward(
     query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: int, scale: float
 ) -> tuple[Tensor, Tensor]:
-    attention = _llm("model.attention")
+    reference = _llm("model.varlen.reference")
     assert int(plan.diff().max()) <= max_seqlen
-    table = attention.SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
-    context = attention.sequence_by_sequence_attention(query, key, value, table, scale)
+    table = reference.SequenceTable(plan, max_seqlen, int(plan[-1]), None, None, None)
+    context = reference.sequence_by_sequence_attention(query, key, value, table, scale)
     return context, torch.zeros(query.shape[:2])
 
 

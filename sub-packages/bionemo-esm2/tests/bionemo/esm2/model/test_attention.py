@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bionemo.esm2.model.attention import ESM2DotProductAttention
-from bionemo.llm.model.attention import SequenceTable
 from bionemo.llm.model.rotary import RotaryEmbedding, rotate
+from bionemo.llm.model.varlen.reference import SequenceTable
 
 
 @pytest.mark.parametrize("head_dim", [16, 24, 32, 64, 128])

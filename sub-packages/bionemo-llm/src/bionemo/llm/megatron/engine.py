@@ -23,14 +23,13 @@ from bionemo.llm.megatron.checkpoint import ShardedCheckpoints, load_shards
 from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
 from bionemo.llm.megatron.nemo_imports import require_nemo
 from bionemo.llm.megatron.strategy import StepShape, build_strategy
-from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.training.callbacks import CheckpointWriter
 from bionemo.llm.training.config import PretrainConfig
-from bionemo.llm.training.lightning_engine import check_same_shape, has_dropout
-from bionemo.llm.training.pretrain import PretrainTask
 from bionemo.llm.training.static_forward import StaticShapes
+from bionemo.llm.training.task import PretrainTask
 from bionemo.llm.training.trainer import resolve_precision
 
 
@@ -132,7 +131,7 @@ class MegatronEngine:
             load=load,
             static_max_seqlen=self.config.sample_limit.max_tokens if self.has_static_shapes(shape) else None,
             prepare=self.prepare_model,
-            dropout_seed=self.config.seed if has_dropout(shape) else None,
+            dropout_seed=self.config.seed if shape.has_dropout else None,
         )
 
     def has_static_shapes(self, shape: BioBertConfig) -> bool:

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bionemo.llm.model.attention import PackedCoreAttention, SequenceTable
+from bionemo.llm.model.attention import PackedCoreAttention
 from bionemo.llm.model.rotary import rotate
+from bionemo.llm.model.varlen.reference import SequenceTable
 
 
 class ContextTable(NamedTuple):

@@ -8,7 +8,7 @@ a checkpoint in Hugging Face layout and a sharded checkpoint all speak of the sa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bionemo.llm.model.biobert.model import MegatronBioBertModel
+    from bionemo.llm.model.device_placement import Placement
 
 
 METADATA = {"non_homogeneous_layers": True, "singleton_local_shards": False, "chained_optim_avoid_prefix": True}
@@ -33,7 +33,18 @@ OUTPUT_WEIGHT, OUTPUT_BIAS = "output_layer.weight", "output_layer.bias"
 ROTARY = "rotary_pos_emb.inv_freq"
 
 
-def shard_shared_parts(sharded: dict[str, Any], model: MegatronBioBertModel, prefix: str = "") -> None:
+class PartOfModel(Protocol):
+    """One rank's part of a model, as ``MegatronBioBertModel`` is."""
+
+    placement: Placement
+    vp_stage: int | None
+    share_embeddings_and_output_weights: bool
+
+    def sharded_state_dict(self, *, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Describe this rank's shard of every tensor of the whole model, by name."""
+
+
+def shard_shared_parts(sharded: dict[str, Any], model: PartOfModel, prefix: str = "") -> None:
     """Correct, in place, what Megatron's default says of parts that ranks share in a way of their own.
 
     The vocabulary is cut over the tensor-parallel ranks, and how far it is padded depends on their number; a tied
@@ -63,7 +74,7 @@ def shard_shared_parts(sharded: dict[str, Any], model: MegatronBioBertModel, pre
         entry.replica_id = (piece, *entry.replica_id[1:])
 
 
-def load_whole_state(model: MegatronBioBertModel, state: Mapping[str, Tensor], source: object) -> None:
+def load_whole_state(model: PartOfModel, state: Mapping[str, Tensor], source: object) -> None:
     """Copy this rank's slice of every tensor of a whole model's state dict.
 
     Args:

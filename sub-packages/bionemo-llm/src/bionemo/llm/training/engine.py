@@ -4,18 +4,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 
 from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import CheckpointWriter
-
-
-if TYPE_CHECKING:
-    from bionemo.llm.training.config import PretrainConfig
-    from bionemo.llm.training.pretrain import PretrainTask
+from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.task import PretrainTask
 
 
 class Engine(Protocol):
@@ -45,7 +42,7 @@ class Engine(Protocol):
         """What is done to a batch in the loader's process."""
 
 
-def build_engine(config: "PretrainConfig", task: "PretrainTask") -> Engine:
+def build_engine(config: PretrainConfig, task: PretrainTask) -> Engine:
     """Build the engine that a resolved configuration names.
 
     Raises:

@@ -4,9 +4,8 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -16,18 +15,15 @@ from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, load_checkpo
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state, write_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
-from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
+from bionemo.llm.training.task import PretrainTask
 from bionemo.llm.training.trainer import resolve_precision
-
-
-if TYPE_CHECKING:
-    from bionemo.llm.training.config import PretrainConfig
-    from bionemo.llm.training.pretrain import PretrainTask
 
 
 logger = logging.getLogger(__name__)
@@ -44,7 +40,7 @@ class LightningEngine:
         ConfigError: A setting does not go with the model's objective.
     """
 
-    def __init__(self, config: "PretrainConfig", task: "PretrainTask") -> None:
+    def __init__(self, config: PretrainConfig, task: PretrainTask) -> None:
         if task.objective is not None and (config.compile or config.cuda_graphs):
             raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
         if (config.compile or config.cuda_graphs) and not has_static_shapes(config, task.model_config):
@@ -82,7 +78,7 @@ class LightningEngine:
             loss_function=packed_loss if objective is None else objective.loss_function,
             module=model,
             resume=resume,
-            dropout_seed=config.seed if has_dropout(model.bert_config) else None,
+            dropout_seed=config.seed if model.bert_config.has_dropout else None,
         )
 
     def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
@@ -119,32 +115,17 @@ class LightningEngine:
         return as_is
 
 
-def check_same_shape(stored: BioBertConfig, wanted: BioBertConfig, source: Path) -> None:
-    """Refuse to go on with a model of another shape.
-
-    Raises:
-        ConfigError: The flags describe another model than the checkpoint holds.
-    """
-    if replace(stored, biobert_spec_option=wanted.biobert_spec_option) != wanted:
-        raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
-
-
-def has_dropout(shape: BioBertConfig) -> bool:
-    """Whether training draws random numbers on the device."""
-    return max(shape.hidden_dropout, shape.attention_dropout) > 0
-
-
-def has_static_shapes(config: "PretrainConfig", shape: BioBertConfig) -> bool:
+def has_static_shapes(config: PretrainConfig, shape: BioBertConfig) -> bool:
     """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
     return bool(config.compile or config.cuda_graphs) and shape.attention_dropout == 0
 
 
-def casts_weights(config: "PretrainConfig", shape: BioBertConfig) -> bool:
+def casts_weights(config: PretrainConfig, shape: BioBertConfig) -> bool:
     """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
     return has_static_shapes(config, shape) and resolve_precision(config.precision, config.accelerator) == "bf16-mixed"
 
 
-def build_forward_step(config: "PretrainConfig", shape: BioBertConfig) -> ForwardStep:
+def build_forward_step(config: PretrainConfig, shape: BioBertConfig) -> ForwardStep:
     """Choose how a batch goes through the model."""
     if not has_static_shapes(config, shape):
         return packed_forward_step

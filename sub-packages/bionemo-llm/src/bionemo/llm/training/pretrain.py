@@ -6,11 +6,10 @@ A model family brings a `PretrainTask`; everything else is the same for all of t
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -20,84 +19,21 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
-from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 from bionemo.llm.checkpoints.training_state import TrainingState, check_agreement
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
-from bionemo.llm.data.packed_dataset import PackedDataset
-from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, LossFunction
-from bionemo.llm.model.biobert.config import BioBertConfig
-from bionemo.llm.model.biobert.model import ModelTokenizer
+from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.engine import Engine, build_engine
-from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL
 from bionemo.llm.training.metrics_csv import MetricsCsv
-from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.resolve import required
 from bionemo.llm.training.run_directory import RunDirectory
-from bionemo.llm.training.trainer import (
-    build_trainer,
-    check_gpus,
-    check_ranks,
-    continue_from,
-    resolve_accelerator,
-)
+from bionemo.llm.training.task import Datasets, PretrainTask
+from bionemo.llm.training.trainer import build_trainer, continue_from
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
 
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-PretrainConfigT = TypeVar("PretrainConfigT", bound=PretrainConfig)
-
-GPU_TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 32_768, 4_096
-MICRO_BATCH_SIZE = 64
-"""Sequences of a micro-batch without packing."""
-
-
-class Datasets(NamedTuple):
-    """The sequences of a run: packed training and validation data; the last with every selected token masked."""
-
-    train: PackedDataset
-    valid: PackedDataset
-    valid_masked: PackedDataset
-    unigram_loss: float
-    """Nats a validation token under the training frequencies: what can be predicted without a model."""
-
-
-class Objective(NamedTuple):
-    """What is learned beside, or in place of, hidden tokens."""
-
-    forward_step: ForwardStep
-    loss_function: LossFunction
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainTask:
-    """What a model family brings to a run.
-
-    Attributes:
-        name: Of the model, for the log.
-        reference_label: What the picture calls the cross-entropy under the training frequencies.
-        model_config: Architecture that the flags describe.
-        vocabulary: Its size and special ids.
-        layout: How checkpoints are named and which files go with them.
-        optimizer: Its constants and its schedule.
-        build_datasets: Opens the data of a run.
-        agreement: Fields of the configuration that a continued run must share.
-        start_from: Checkpoint that gives a new run its architecture and weights, or None.
-        objective: None for the masked tokens alone; others are for the lightning engine without compilation.
-    """
-
-    name: str
-    model_config: BioBertConfig
-    vocabulary: ModelTokenizer
-    layout: HuggingFaceLayout[Any]
-    optimizer: OptimizerConfig
-    build_datasets: Callable[[RunDirectory], Datasets]
-    agreement: tuple[str, ...]
-    start_from: Path | None = None
-    objective: Objective | None = None
-    reference_label: str = RESIDUE_FREQUENCIES_LABEL
 
 
 def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
@@ -170,86 +106,6 @@ def prepare_run(config: PretrainConfig, task: PretrainTask, run: RunDirectory) -
     )
     valid_loaders = [build_pack_loader(data, loading, epochs=1) for data in (datasets.valid, datasets.valid_masked)]
     return PreparedRun(module, trainer, train_loader, valid_loaders)
-
-
-def required(value: T | None) -> T:
-    """Give a setting that was checked or filled in before."""
-    assert value is not None
-    return value
-
-
-def resolve(config: PretrainConfigT) -> PretrainConfigT:
-    """Fill in what depends on the machine or on other settings, so that config.yaml says what was run.
-
-    Raises:
-        ConfigError: Settings do not fit together or this machine.
-        ParallelismError: Another number of ranks was started than the settings say.
-    """
-    check_ranks(config.num_gpus, config.num_nodes)
-    accelerator = resolve_accelerator(config.accelerator)
-    check_gpus(accelerator, config.num_gpus)
-    check_gpu_flags(config, accelerator)
-    limit = config.sample_limit
-    budget = config.tokens_per_batch
-    if budget is None:
-        default = GPU_TOKENS_PER_BATCH if accelerator == "gpu" else CPU_TOKENS_PER_BATCH
-        if config.micro_batch_size is not None or not config.pack:
-            default = (config.micro_batch_size or MICRO_BATCH_SIZE) * limit.max_tokens
-        budget = max(default, limit.max_tokens)
-    if budget < limit.max_tokens:
-        raise ConfigError(f"--tokens-per-batch {budget} is below {limit.flag} {limit.max_tokens}: raise or lower one.")
-    interval = min(config.val_check_interval, config.num_steps)
-    return replace(
-        config,
-        accelerator=accelerator,
-        engine=choose_engine(config),
-        use_distributed_optimizer=uses_distributed_optimizer(config),
-        tokens_per_batch=budget if config.pack else None,
-        micro_batch_size=None if config.pack else budget // limit.max_tokens,
-        val_check_interval=interval,
-        save_interval=config.save_interval or interval,
-        log_every_n_steps=config.log_every_n_steps or max(1, min(50, config.num_steps // 100)),
-    )
-
-
-def choose_engine(config: PretrainConfig) -> str:
-    """Name the engine: the one that was asked for, else megatron where only that does what the flags say.
-
-    Raises:
-        ConfigError: The lightning engine is asked for, with something that only the megatron engine does.
-    """
-    wanted = config.megatron_flags()
-    if config.engine == "lightning" and wanted:
-        raise ConfigError(f"{wanted[0]}: needs the megatron engine. Leave --engine out, or give --engine megatron.")
-    if config.engine == "auto":
-        return "megatron" if wanted else "lightning"
-    return config.engine
-
-
-def uses_distributed_optimizer(config: PretrainConfig) -> bool:
-    """Whether data-parallel ranks share the optimizer's state: on the megatron engine, unless it is switched off."""
-    return choose_engine(config) == "megatron" and config.use_distributed_optimizer is not False
-
-
-def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:
-    """Refuse what only a GPU does elsewhere, and graphs where a replay would overwrite what is still needed.
-
-    Raises:
-        ConfigError: The message names the flag.
-    """
-    if accelerator != "gpu":
-        for name, given in (("--compile", config.compile), ("--cuda-graphs", config.cuda_graphs)):
-            if given:
-                raise ConfigError(f"{name}: works on a GPU only. Leave it out on a CPU.")
-        if config.attention != "auto":
-            raise ConfigError(f"--attention {config.attention}: a GPU kernel. Leave it out on a CPU.")
-    if config.cuda_graphs and config.num_gpus * config.num_nodes * config.accumulate_grad_batches > 1:
-        raise ConfigError("--cuda-graphs: needs one GPU and --accumulate-grad-batches 1.")
-
-
-def max_tokens_of_a_batch(config: PretrainConfig) -> int:
-    """Budget of a pack, or without packing the tokens that the longest sequences of a micro-batch have."""
-    return config.tokens_per_batch or required(config.micro_batch_size) * config.sample_limit.max_tokens
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
-from bionemo.llm.training.pretrain import max_tokens_of_a_batch, resolve
+from bionemo.llm.training.resolve import max_tokens_of_a_batch, resolve
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 """The configuration of a BioBERT model and its one translation to Megatron's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -98,6 +99,11 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
         """Channels of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training draws random numbers on the device."""
+        return max(self.hidden_dropout, self.attention_dropout) > 0
+
     def padded_vocab_size(self, vocab_size: int, tensor_model_parallel_size: int = 1) -> int:
         """Rows of the embedding table: the vocabulary rounded up, so that tensor-parallel ranks share it evenly."""
         multiple = self.make_vocab_size_divisible_by * tensor_model_parallel_size
@@ -127,6 +133,21 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
         from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
         return MegatronBioBertModel
+
+
+def check_same_shape(stored: BioBertConfig, wanted: BioBertConfig, source: Path) -> None:
+    """Refuse to resume with a model of another architecture.
+
+    Args:
+        stored: Architecture in the checkpoint.
+        wanted: Architecture that the flags describe.
+        source: The checkpoint, to name it in the error.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    if replace(stored, biobert_spec_option=wanted.biobert_spec_option) != wanted:
+        raise ConfigError(f"{source}: holds a model of another shape than the flags describe; give the run's own.")
 
 
 def to_megatron(config: BioBertConfig, **parallel: Any) -> "TransformerConfig":

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.data.packing import pack_padded, unpack_to_padded
-from bionemo.llm.model.attention import PackedCoreAttention, SequenceTable, takes_varlen_kernel
+from bionemo.llm.model.attention import PackedCoreAttention, takes_varlen_kernel
 from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
@@ -27,6 +27,7 @@ from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal
 from bionemo.llm.model.rotary import RotaryEmbedding
 from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel
+from bionemo.llm.model.varlen.reference import SequenceTable
 
 
 __all__ = ["BertOutput", "BioBertConfig", "MegatronBioBertModel", "PackedOutput", "build_model"]

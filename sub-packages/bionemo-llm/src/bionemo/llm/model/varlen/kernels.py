@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bionemo.core.errors import ConfigError, MissingDependencyError
 from bionemo.llm.model.varlen import cudnn_flash, fa4, torch_flash
+from bionemo.llm.model.varlen.reference import SequenceTable, sequence_by_sequence_attention
 from bionemo.llm.model.varlen.registration import Attend
 
 
@@ -113,8 +114,6 @@ def check_kernel(
     Returns:
         None, or what is wrong.
     """
-    from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
-
     num_tokens, scale = sum(CHECKED_LENGTHS), head_dim**-0.5
     generator = torch.Generator(device).manual_seed(0)
 

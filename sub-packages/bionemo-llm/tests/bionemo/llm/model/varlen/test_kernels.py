@@ -9,9 +9,10 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from bionemo.core.errors import ConfigError, MissingDependencyError
-from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention, varlen_attention
+from bionemo.llm.model.attention import varlen_attention
 from bionemo.llm.model.varlen import cudnn_flash, fa4, kernels
 from bionemo.llm.model.varlen.kernels import KERNELS, VarlenKernel, check_kernel, choose_kernel, is_installed
+from bionemo.llm.model.varlen.reference import SequenceTable, sequence_by_sequence_attention
 
 
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bionemo.llm.model import attention
-from bionemo.llm.model.attention import SequenceTable, sequence_by_sequence_attention
+from bionemo.llm.model.varlen import reference
+from bionemo.llm.model.varlen.reference import SequenceTable, sequence_by_sequence_attention
 
 
 LENGTHS = (5, 5, 3, 3, 3, 7, 5)
@@ -50,7 +50,7 @@ def test_neighbours_of_one_length_go_through_together_unless_dropout_keeps_weigh
         seen.append(len(query))
         return value
 
-    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", counting)
+    monkeypatch.setattr(reference.F, "scaled_dot_product_attention", counting)
     query, key, value = inputs()
     found = sequence_by_sequence_attention(query, key, value, table(), 1.0, dropout)
     assert seen == calls

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model family brings to a pretraining run: its data, architecture, optimizer and checkpoint layout."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
+from bionemo.llm.data.packed_dataset import PackedDataset
+from bionemo.llm.lightning import ForwardStep, LossFunction
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.model import ModelTokenizer
+from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.run_directory import RunDirectory
+
+
+class Datasets(NamedTuple):
+    """The sequences of a run: packed training and validation data; the last with every selected token masked."""
+
+    train: PackedDataset
+    valid: PackedDataset
+    valid_masked: PackedDataset
+    unigram_loss: float
+    """Nats a validation token under the training frequencies: what can be predicted without a model."""
+
+
+class Objective(NamedTuple):
+    """What is learned beside, or in place of, hidden tokens."""
+
+    forward_step: ForwardStep
+    loss_function: LossFunction
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainTask:
+    """What a model family brings to a run.
+
+    Attributes:
+        name: Of the model, for the log.
+        reference_label: What the picture calls the cross-entropy under the training frequencies.
+        model_config: Architecture that the flags describe.
+        vocabulary: Its size and special ids.
+        layout: How checkpoints are named and which files go with them.
+        optimizer: Its constants and its schedule.
+        build_datasets: Opens the data of a run.
+        agreement: Fields of the configuration that a continued run must share.
+        start_from: Checkpoint that gives a new run its architecture and weights, or None.
+        objective: None for the masked tokens alone; others are for the lightning engine without compilation.
+    """
+
+    name: str
+    model_config: BioBertConfig
+    vocabulary: ModelTokenizer
+    layout: HuggingFaceLayout[Any]
+    optimizer: OptimizerConfig
+    build_datasets: Callable[[RunDirectory], Datasets]
+    agreement: tuple[str, ...]
+    start_from: Path | None = None
+    objective: Objective | None = None
+    reference_label: str = RESIDUE_FREQUENCIES_LABEL
