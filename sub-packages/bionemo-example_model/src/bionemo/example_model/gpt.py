@@ -9,7 +9,6 @@ Letters: B batch, S sequence, H hidden, N heads, D head dim, V vocabulary.
 """
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,11 @@ from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
-from bionemo.llm.checkpoints.training_state import check_agreement, read_training_state, write_training_state
-from bionemo.llm.lightning import BionemoLightningModule, MeanLoss
-from bionemo.llm.training.callbacks import CheckpointWriter, MetricsWriter, ProgressBar
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.training_state import check_agreement, read_training_state
+from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.run_directory import RunDirectory
@@ -247,7 +247,6 @@ def build_module(
     module = BionemoLightningModule(
         config, forward_step, optimizer=optimizer, loss_function=loss_sum_and_count, module=model, resume=resume
     )
-    module.val_losses = defaultdict(MeanLoss)  # several ranks also read the second one, which only ESM-2 has
     return module, agreement
 
 
@@ -255,23 +254,12 @@ def build_run_trainer(
     config: GPTPretrainConfig, run: RunDirectory, module: BionemoLightningModule, agreement: dict[str, Any]
 ) -> pl.Trainer:
     """Build the trainer with everything that a run writes."""
-    model = module.module
-    assert isinstance(model, GPT)
-
-    def write(path: Path, latest: dict[str, float]) -> None:
-        optimizer, schedule = module.optimizers(use_pl_optimizer=False), module.lr_schedulers()
-        assert isinstance(optimizer, torch.optim.Optimizer)
-
-        def write_more(folder: Path) -> None:
-            write_training_state(folder, model, optimizer, schedule, module.progress, agreement, metrics=latest)
-
-        save_checkpoint(path, config, model.state_dict(), GPT2Layout(), write_more=write_more)
-
     step = module.progress.step
     interval = min(config.val_check_interval, config.num_steps)
     csv = MetricsCsv.resume_from(run.metrics_path, step) if process_rank() == 0 else None
     metrics = MetricsWriter(run, csv, log_every_n_steps=max(1, config.num_steps // 50))
-    saver = CheckpointWriter(run, write, metrics, save_interval=interval, val_check_interval=interval)
+    sink = HuggingFaceSink(GPT2Layout(), agreement)
+    saver = CheckpointWriter(run, sink, metrics, save_interval=interval, val_check_interval=interval)
     accelerator = resolve_accelerator(config.accelerator)
     trainer = build_trainer(
         accelerator=accelerator,

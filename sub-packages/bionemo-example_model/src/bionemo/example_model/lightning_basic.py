@@ -333,7 +333,7 @@ class BionemoLightningModule(engine.BionemoLightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all ranks."""
-        self.log("val_loss", self.reduced_loss(self.val_losses[0]), prog_bar=True)
+        self.log("val_loss", self.accounting.mean(self.accounting.val_losses[0], self.trainer), prog_bar=True)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """Give the network's output."""

@@ -7,13 +7,12 @@ micro-batches, divided once by the number of labelled tokens of all of them, bef
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from bionemo.core.errors import BionemoError
 from bionemo.core.randomness import Stream, hashed_seed
 from bionemo.llm.checkpoints.training_state import Progress, TrainingState, restore_optimizer
 from bionemo.llm.data.batch_collation import batch_collator, get_dtype_device, some_first
@@ -21,10 +20,7 @@ from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.model.loss import masked_token_loss
 from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer, build_schedule
-
-
-if TYPE_CHECKING:
-    from bionemo.core.data.size_aware_batching import PlanPosition
+from bionemo.llm.training.step_accounting import MeanLoss, StepAccounting, sum_over_ranks
 
 
 __all__ = [
@@ -133,9 +129,7 @@ class BionemoLightningModule(pl.LightningModule):
         self.config = config
         self.module = module
         self.optimizer_config = optimizer or OptimizerConfig()
-        self.progress = Progress() if resume is None else resume.progress
-        self.train_loss = MeanLoss()
-        self.val_losses: dict[int, MeanLoss] = {}
+        self.accounting = StepAccounting(None if resume is None else resume.progress)
         self._forward_step = forward_step
         self._data_step = data_step
         self._model_transform = model_transform
@@ -143,11 +137,12 @@ class BionemoLightningModule(pl.LightningModule):
         self._loss_function = loss_function or config.get_loss_reduction_class()()
         self._resume = resume
         self._dropout_seed = dropout_seed
-        self._counts: Tensor | None = None  # labelled tokens, sequences and tokens of the step under way
-        self._unread_counts: Tensor | None = None  # the same of the steps done, until they are wanted on the host
         self._gradient_factor: Tensor | None = None  # of the step under way, until it is applied
-        self._num_micro_batches = 0
-        self._next_position: PlanPosition | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come; ``accounting.settle`` brings the counts of sequences and tokens up to date."""
+        return self.accounting.progress
 
     def configure_model(self) -> None:
         """Build the model, once."""
@@ -188,27 +183,22 @@ class BionemoLightningModule(pl.LightningModule):
         """Give the sum of one micro-batch's loss to be differentiated; it is divided once, before the step."""
         if self._dropout_seed is not None:
             # Dropout takes no generator of its own. The number of the batch in the run is the same for every layout.
-            number = self.progress.consumed_samples + self._num_micro_batches * self.data_parallel_size
+            number = self.progress.consumed_samples + self.accounting.num_micro_batches * self.trainer.world_size
             torch.manual_seed(hashed_seed(self._dropout_seed, Stream.DROPOUT, 0, number + self.global_rank))
         loss_sum, count = self.loss(batch)
-        self.train_loss.add(loss_sum, count)
+        self.accounting.train_loss.add(loss_sum, count)
         sizes = [float(batch.get("num_sequences", 1)), float(batch.get("num_tokens", 0))]
         counts = torch.cat((count.detach().double().reshape(1), count.new_tensor(sizes, dtype=torch.float64)))
-        self._counts = counts if self._counts is None else self._counts + counts
-        self._num_micro_batches += 1
-        self._next_position = batch.get("next_position")
+        self.accounting.add_micro_batch(counts, batch.get("next_position"))
         # Lightning divides by the number of accumulated micro-batches.
         return loss_sum * self.trainer.accumulate_grad_batches
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Find what turns the gradient of the sum into that of the mean over all labelled tokens of the step."""
-        counts = self._counts
-        assert counts is not None
-        if self.trainer.world_size > 1:
-            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
+        counts = sum_over_ranks(self.accounting.step_counts, self.trainer)
         # Data-parallel ranks averaged their gradients: times their number makes it the sum again.
         self._gradient_factor = self.trainer.world_size / counts[0].clamp(min=1)
-        self._advance(counts)
+        self.accounting.finish_step(counts, data_parallel_size=self.trainer.world_size)
 
     def configure_gradient_clipping(
         self,
@@ -222,71 +212,8 @@ class BionemoLightningModule(pl.LightningModule):
             scale_and_clip(gradients, self._gradient_factor, gradient_clip_val)
             self._gradient_factor = None
 
-    @property
-    def data_parallel_size(self) -> int:
-        """Ranks that see different batches."""
-        return self.trainer.world_size
-
-    def _advance(self, counts: Tensor) -> None:
-        progress = self.progress
-        progress.step += 1
-        progress.consumed_samples += self._num_micro_batches * self.data_parallel_size
-        self._unread_counts = counts if self._unread_counts is None else self._unread_counts + counts
-        if self._next_position is not None:
-            progress.window, progress.pack = self._next_position
-        self._counts, self._num_micro_batches = None, 0
-
-    def settle_progress(self) -> Progress:
-        """Read the counts that were kept on the device into ``progress``."""
-        if self._unread_counts is not None:
-            _, sequences, tokens = self.read_counts(self._unread_counts)
-            self.progress.consumed_sequences += int(sequences)
-            self.progress.consumed_tokens += int(tokens)
-            self._unread_counts = None
-        return self.progress
-
-    def read_counts(self, counts: Tensor) -> list[float]:
-        """Give the labels, sequences and tokens of all ranks; here they were summed at every step."""
-        values: list[float] = counts.tolist()
-        return values
-
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add one batch to the validation loss of its loader."""
         if batch.get("num_tokens", 1) == 0:  # a filler pack of the last step
             return
-        self.val_losses.setdefault(dataloader_idx, MeanLoss()).add(*self.loss(batch))
-
-    def reduced_loss(self, loss: "MeanLoss") -> float:
-        """Mean of a loss over all ranks since it was last read; resets it.
-
-        Raises:
-            BionemoError: It is not finite.
-        """
-        total = loss.take(self.device)
-        if self.trainer.world_size > 1:
-            total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        loss_sum, count = total.tolist()
-        mean = loss_sum / count if count else float("nan")
-        if count and not torch.isfinite(torch.tensor(mean)):
-            raise BionemoError(
-                f"the loss is {mean} after step {self.progress.step}. Lower --lr, or lengthen --warmup-steps; "
-                "the last checkpoint is from before it."
-            )
-        return mean
-
-
-class MeanLoss:
-    """Sum and count of a loss, kept on the device until somebody wants to know."""
-
-    def __init__(self) -> None:
-        self._total: Tensor | None = None
-
-    def add(self, loss_sum: Tensor, count: Tensor) -> None:
-        """Add one batch."""
-        total = torch.stack((loss_sum.detach().double(), count.detach().double()))
-        self._total = total if self._total is None else self._total + total
-
-    def take(self, device: torch.device) -> Tensor:
-        """Give [sum, count] in float64 and start again."""
-        total, self._total = self._total, None
-        return torch.zeros(2, dtype=torch.float64, device=device) if total is None else total
+        self.accounting.val_losses.setdefault(dataloader_idx, MeanLoss()).add(*self.loss(batch))

@@ -75,7 +75,7 @@ def test_every_label_of_a_step_weighs_the_same() -> None:
     optimizer.step()
     for (name, ours), theirs in zip(module.module.named_parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0, msg=name)
-    progress = module.settle_progress()
+    progress = module.accounting.settle(module.trainer)
     assert (progress.step, progress.consumed_samples, progress.consumed_sequences) == (1, 3, 6)
     assert progress.consumed_tokens == 54
 
@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
 
     class Reader(pl.Callback):
         def on_train_batch_end(self, trainer, module, *args) -> None:
-            module.reduced_loss(module.train_loss)
+            module.accounting.mean(module.accounting.train_loss, trainer)
 
     with pytest.raises(BionemoError, match="the loss is nan after step 1") as caught:
         fit(module, [packed_batch(0, 3)], accumulate=1, callbacks=[Reader()])

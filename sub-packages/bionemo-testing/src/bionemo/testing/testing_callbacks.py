@@ -214,7 +214,7 @@ class TrainLossCallback(BaseInterruptedVsContinuousCallback):
 
 
 class ValidLossCallback(BaseInterruptedVsContinuousCallback):
-    """Loss that each ``validation_step`` returned, or the running sum where the module keeps it in ``val_losses``."""
+    """Loss that each ``validation_step`` returned, or the running sum where the module has ``accounting``."""
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -224,8 +224,10 @@ class ValidLossCallback(BaseInterruptedVsContinuousCallback):
             return
         if outputs is not None:
             self.data.append(_loss_of(outputs))
-        elif dataloader_idx in getattr(pl_module, "val_losses", {}):
-            self.data.append(recursive_detach(pl_module.val_losses[dataloader_idx]._total))
+            return
+        losses = getattr(getattr(pl_module, "accounting", None), "val_losses", {})
+        if dataloader_idx in losses:
+            self.data.append(recursive_detach(losses[dataloader_idx]._total))
 
 
 def _loss_of(outputs: Any) -> Any:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 from megatron.core import parallel_state
@@ -30,24 +31,26 @@ from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_o
 from bionemo.llm.model.sharding import METADATA
 
 
-class ShardedCheckpoints:
+class ShardedSink:
     """Saves the checkpoints of one run; every rank calls every method.
 
     Args:
         layout: Names of the model family.
+        agreement: Settings that a continued run must share.
         async_save: Copy to the host and let a thread of each rank write while training goes on.
     """
 
-    def __init__(self, layout: HuggingFaceLayout[Any], *, async_save: bool = False) -> None:
-        self.layout = layout
+    def __init__(
+        self, layout: HuggingFaceLayout[Any], agreement: Mapping[str, Any], *, async_save: bool = False
+    ) -> None:
+        self.layout, self.agreement = layout, agreement
         self.async_save = async_save
         self._pending: _Save | None = None
 
     def save(
         self,
         path: Path,
-        module: MegatronLightningModule,
-        agreement: Mapping[str, Any],
+        module: pl.LightningModule,
         metrics: Mapping[str, float],
         written: Callable[[], None],
     ) -> None:
@@ -56,32 +59,32 @@ class ShardedCheckpoints:
         Args:
             path: Where to.
             module: What is saved, with the optimizer and the schedule of its trainer.
-            agreement: Settings that a continued run must share.
             metrics: For the record.
             written: Called on the first rank once the folder is there.
         """
-        strategy = module.trainer.strategy
-        self.finish(strategy, blocking=True)  # one save at a time
+        assert isinstance(module, MegatronLightningModule)
+        strategy: Any = module.trainer.strategy  # NeMo's
+        self.finish(module.trainer, blocking=True)  # one save at a time
         if module.parallel.overlap_param_gather:
             strategy.megatron_parallel.force_param_sync()
         stack, folder = ExitStack(), None
         if dist.get_rank() == 0:
             folder = stack.enter_context(atomic_directory(path))
             (folder / SHARDS_DIR).mkdir()
-            self._write_rest(folder, module, agreement, metrics)
+            self._write_rest(folder, module, metrics)
         unfinished = strategy.broadcast(folder)
         self._pending = _Save(unfinished / SHARDS_DIR, own_pieces(module, copy=self.async_save), stack, written)
         self._pending.start()
         if not self.async_save:
-            self.finish(strategy, blocking=True)
+            self.finish(module.trainer, blocking=True)
 
-    def finish(self, strategy: Any, *, blocking: bool) -> None:
+    def finish(self, trainer: pl.Trainer, *, blocking: bool) -> None:
         """Complete a save that every rank has written; blocking: wait for it.
 
         Raises:
             CheckpointError: A rank could not write its part.
         """
-        pending = self._pending
+        pending, strategy = self._pending, trainer.strategy
         if pending is None:
             return
         if blocking:
@@ -104,7 +107,6 @@ class ShardedCheckpoints:
         self,
         folder: Path,
         module: MegatronLightningModule,
-        agreement: Mapping[str, Any],
         metrics: Mapping[str, float],
     ) -> None:
         """Write everything but the tensors."""
@@ -118,7 +120,7 @@ class ShardedCheckpoints:
         write_state_file(
             folder,
             progress=module.progress,
-            agreement=agreement,
+            agreement=self.agreement,
             groups=groups,
             schedule=module.lr_schedulers(),
             metrics=dict(metrics),

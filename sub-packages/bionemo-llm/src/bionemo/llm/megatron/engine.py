@@ -18,15 +18,14 @@ from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, load_checkpoint, r
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
-from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.megatron.checkpoint import ShardedCheckpoints, load_shards
+from bionemo.llm.megatron.checkpoint import ShardedSink, load_shards
 from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
 from bionemo.llm.megatron.nemo_imports import require_nemo
 from bionemo.llm.megatron.strategy import StepShape, build_strategy
 from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
-from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.training.checkpoint_writer import CheckpointSink
 from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.static_forward import StaticShapes
 from bionemo.llm.training.task import PretrainTask
@@ -73,7 +72,6 @@ class MegatronEngine:
         self.parallel.check_micro_batches(config.accumulate_grad_batches)
         if config.accelerator == "cpu" and not names_cuda():
             raise ConfigError("--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning.")
-        self.checkpoints = ShardedCheckpoints(task.layout, async_save=config.ckpt_async_save)
 
     def check_model(self, shape: BioBertConfig) -> None:
         """Refuse sizes that the model or its packs cannot be cut into."""
@@ -99,7 +97,7 @@ class MegatronEngine:
         ShardReader(checkpoint / SHARDS_DIR)
         return state
 
-    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
+    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> pl.LightningModule:
         """Prepare the module; each rank builds its part of the model when the groups exist."""
         shape, weights, load = self.task.model_config, None, None
         if checkpoint is not None:
@@ -144,7 +142,12 @@ class MegatronEngine:
         if self.has_static_shapes(model.bert_config):
             compile_layers(model.encoder.layers)
 
-    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+    def architecture(self, module: pl.LightningModule) -> BioBertConfig:
+        """Architecture of the whole model."""
+        assert isinstance(module, MegatronLightningModule)
+        return module.bert_config
+
+    def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """NeMo's strategy and precision; micro-batches and clipping are Megatron's."""
         config = self.config
         settings = {
@@ -165,20 +168,17 @@ class MegatronEngine:
             StepShape(self.pack_size, self.config.accumulate_grad_batches, self.parallel.packs_per_validation_step)
         ]
 
-    def checkpoint_writer(
-        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
-    ) -> CheckpointWriter:
-        """Save on every rank."""
-        return ShardedCheckpointWriter(self.checkpoints, agreement, **settings)
+    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
+        """Save on every rank its shards."""
+        return ShardedSink(self.task.layout, agreement, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Ranks that share a copy of the model see the same packs."""
         return self.parallel.data_parallel_rank(rank, world_size), self.parallel.data_parallel_size(world_size)
 
-    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+    def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """Static shapes for compiled layers; else packs as the data set made them, the module cuts them."""
-        assert isinstance(module, MegatronLightningModule)
-        if self.has_static_shapes(module.bert_config):
+        if self.has_static_shapes(self.architecture(module)):
             return StaticShapes(self.config.sample_limit.max_tokens)
         return as_is
 
@@ -190,43 +190,3 @@ def names_cuda() -> bool:
     except (RuntimeError, AssertionError):
         return False
     return True
-
-
-class ShardedCheckpointWriter(CheckpointWriter):
-    """Saves as :class:`~bionemo.llm.training.callbacks.CheckpointWriter` does, every rank its part.
-
-    Args:
-        checkpoints: Where the parts go.
-        agreement: Settings that a continued run must share.
-        settings: Of ``CheckpointWriter``.
-    """
-
-    def __init__(self, checkpoints: ShardedCheckpoints, agreement: Mapping[str, Any], **settings: Any) -> None:
-        super().__init__(write=self._never, **settings)
-        self.checkpoints, self.agreement = checkpoints, agreement
-        self._saved: Path | None = None
-
-    @staticmethod
-    def _never(path: Path, metrics: dict[str, float]) -> None:
-        raise AssertionError("no single rank holds a whole checkpoint")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: BionemoLightningModule, *args: Any) -> None:  # type: ignore[override]
-        """Complete a save that every rank has written, then save what is due."""
-        self.checkpoints.finish(trainer.strategy, blocking=False)
-        super().on_train_batch_end(trainer, module, *args)
-
-    def on_train_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
-        """Save the end of the run, and wait until it is there."""
-        super().on_train_end(trainer, module)
-        self.checkpoints.finish(trainer.strategy, blocking=True)
-
-    def save(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:
-        """Save the current step unless it is saved already."""
-        assert isinstance(module, MegatronLightningModule)
-        progress = module.settle_progress()
-        path = self.run.checkpoint_path(progress.step)
-        self.metrics.flush(trainer)
-        if path == self._saved or trainer.strategy.broadcast(path.exists()):
-            return
-        self._saved = path
-        self.checkpoints.save(path, module, self.agreement, self.metrics.latest, partial(self.announce, path))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from megatron.core import parallel_state
 from megatron.core.distributed import finalize_model_grads
@@ -18,8 +19,8 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
 from torch import Tensor, nn
 
-from bionemo.llm.checkpoints.training_state import TrainingState
-from bionemo.llm.lightning import Batch, BionemoLightningModule, LossFunction, MeanLoss, packed_loss
+from bionemo.llm.checkpoints.training_state import Progress, TrainingState
+from bionemo.llm.lightning import Batch, LossFunction, packed_loss
 from bionemo.llm.megatron.dropout import draw_apart, seed_dropout
 from bionemo.llm.megatron.forward_step import find_label_rows, one_token_pack, place_forward_step, vocab_parallel_loss
 from bionemo.llm.megatron.optimizer import build_megatron_optimizer, optimizer_slot, to_megatron_optimizer
@@ -30,6 +31,7 @@ from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.model.sharding import load_whole_state
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.parallel_config import ParallelConfig
+from bionemo.llm.training.step_accounting import MeanLoss, StepAccounting
 from bionemo.llm.training.trainer import continue_from
 
 
@@ -46,7 +48,7 @@ class WholeWeights:
     source: str
 
 
-class MegatronLightningModule(BionemoLightningModule):
+class MegatronLightningModule(pl.LightningModule):
     """Trains one rank's part of a BioBERT model under ``MegatronStrategy``.
 
     ``config`` is Megatron's, as NeMo expects it, ``bert_config`` the model's.
@@ -83,24 +85,28 @@ class MegatronLightningModule(BionemoLightningModule):
         prepare: Callable[[MegatronBioBertModel], None] | None = None,
         dropout_seed: int | None = None,
     ) -> None:
-        loss: LossFunction = packed_loss if parallel.tensor_model_parallel_size == 1 else vocab_parallel_loss
-        super().__init__(
-            bert_config,
-            place_forward_step,
-            optimizer=optimizer,
-            loss_function=loss,
-            resume=resume,
-            dropout_seed=dropout_seed,
-        )
+        super().__init__()
+        self.accounting = StepAccounting(None if resume is None else resume.progress, reduced_each_step=False)
+        self.optimizer_config = optimizer or OptimizerConfig()
+        self.module: nn.Module | None = None
         self.bert_config = bert_config
         self.config = to_megatron(bert_config, **megatron_fields(parallel))
         self.tokenizer = tokenizer
         self.parallel = parallel
         self.pack_size, self.micro_batches_per_step = pack_size, micro_batches_per_step
         self.optim = optimizer_slot(to_megatron_optimizer(self.optimizer_config, parallel))
+        self._loss_function: LossFunction = (
+            packed_loss if parallel.tensor_model_parallel_size == 1 else vocab_parallel_loss
+        )
         self._weights, self._load, self._prepare = weights, load, prepare
+        self._dropout_seed = dropout_seed
         self._static_max_seqlen = static_max_seqlen
         self.further_pieces = nn.ModuleList()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come; ``accounting.settle`` brings the counts of sequences and tokens up to date."""
+        return self.accounting.progress
 
     # The model.
 
@@ -170,7 +176,7 @@ class MegatronLightningModule(BionemoLightningModule):
         """Take the next pack, on every stage, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
         if self.trainer.training:
-            self.seed_dropout(self._num_micro_batches, self.model)
+            self.seed_dropout(self.accounting.num_micro_batches, self.model)
             self._count(batch)
         return self.placed({**batch, "dataloader_idx": dataloader_idx}, self.model)
 
@@ -201,13 +207,13 @@ class MegatronLightningModule(BionemoLightningModule):
 
     def forward(self, batch: Batch) -> Any:
         """Run one batch through the first piece of this rank's part."""
-        return self._forward_step(self.model, batch)
+        return place_forward_step(self.model, batch)
 
-    def training_step(self, batch: Batch) -> Any:  # type: ignore[override]  # NeMo's call
+    def training_step(self, batch: Batch) -> Any:
         """Run the last stage: gives what the loss is computed from."""
         return self(batch)
 
-    def validation_step(self, batch: Batch) -> Any:  # type: ignore[override]  # NeMo's call
+    def validation_step(self, batch: Batch) -> Any:
         """As ``training_step``."""
         return self(batch)
 
@@ -221,9 +227,9 @@ class MegatronLightningModule(BionemoLightningModule):
         loss_sum, count = self._loss_function(batch, output)[:2]
         if parallel_state.get_tensor_model_parallel_rank() == 0:  # the others have the same number
             if self.trainer.training:
-                self.train_loss.add(loss_sum, count)
+                self.accounting.train_loss.add(loss_sum, count)
             else:
-                self.val_losses.setdefault(batch["dataloader_idx"], MeanLoss()).add(loss_sum, count)
+                self.accounting.val_losses.setdefault(batch["dataloader_idx"], MeanLoss()).add(loss_sum, count)
         return loss_sum, count
 
     # Progress.
@@ -238,22 +244,14 @@ class MegatronLightningModule(BionemoLightningModule):
         counts = [0.0, float(batch["num_sequences"]), float(batch["num_tokens"])]
         if parallel_state.get_model_parallel_group().rank() or parallel_state.get_context_parallel_rank():
             counts = [0.0, 0.0, 0.0]
-        tensor = torch.tensor(counts, dtype=torch.float64)
-        self._counts = tensor if self._counts is None else self._counts + tensor
-        self._num_micro_batches += 1
-        self._next_position = batch.get("next_position")
+        self.accounting.add_micro_batch(torch.tensor(counts, dtype=torch.float64), batch.get("next_position"))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the step; Megatron has divided the gradients already."""
-        assert self._counts is not None
-        self._advance(self._counts)
+        self.accounting.finish_step(self.accounting.step_counts, data_parallel_size=self.data_parallel_size)
 
-    def read_counts(self, counts: Tensor) -> list[float]:
-        """Sum the ranks' counts, once in a while rather than in every step."""
-        counts = counts.to(self.trainer.strategy.root_device)
-        if self.trainer.world_size > 1:
-            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
-        return [float(count) for count in counts.tolist()]
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: Megatron's optimizer clips."""
 
 
 class ModelPiece(nn.Module):

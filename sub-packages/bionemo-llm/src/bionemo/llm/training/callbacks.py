@@ -1,26 +1,20 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""What happens beside the training of a run: metrics, picture, checkpoints and the progress bar."""
+"""Lightning callbacks of a run: metrics, picture and progress bar."""
 
 import logging
 import math
-import shutil
-import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 
 from bionemo.core.progress import progress_bar
-from bionemo.llm.checkpoints.hf_directory import read_json
-from bionemo.llm.checkpoints.training_state import STATE_DIR
-from bionemo.llm.lightning import BionemoLightningModule, MeanLoss
 from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.step_accounting import MeanLoss, StepAccounting, accounting_of
 
 
 logger = logging.getLogger(__name__)
@@ -58,24 +52,24 @@ class MetricsWriter(pl.Callback):
         self._clock = Stopwatch()
         self._tokens_before = 0
 
-    def on_train_start(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._tokens_before = module.progress.consumed_tokens
+        self._tokens_before = accounting_of(pl_module).progress.consumed_tokens
         self._clock.restart()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: BionemoLightningModule, *args: Any) -> None:  # type: ignore[override]
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Measure a row; it is written when it is known whether validation adds to it."""
-        step = module.progress.step
+        step = accounting_of(pl_module).progress.step
         if self._row is not None and self._row["step"] < step:
             self.flush(trainer)
         due = step % self.log_every_n_steps == 0 or step == trainer.max_steps
         if not due or (self._row is not None and self._row["step"] == step) or trainer.fit_loop._should_accumulate():
             return
-        self._row = self._measure(trainer, module)
+        self._row = self._measure(trainer, accounting_of(pl_module))
 
-    def _measure(self, trainer: pl.Trainer, module: BionemoLightningModule) -> dict[str, Any]:
-        train_loss = module.reduced_loss(module.train_loss)
-        progress = module.settle_progress()
+    def _measure(self, trainer: pl.Trainer, accounting: StepAccounting) -> dict[str, Any]:
+        train_loss = accounting.mean(accounting.train_loss, trainer)
+        progress = accounting.settle(trainer)
         seconds = self._clock.lap()
         tokens_per_s = (progress.consumed_tokens - self._tokens_before) / seconds if seconds else math.nan
         self._tokens_before = progress.consumed_tokens
@@ -91,27 +85,28 @@ class MetricsWriter(pl.Callback):
         self.latest |= {"train_loss": train_loss, "tokens_per_s": tokens_per_s}
         return row
 
-    def on_validation_start(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave validation out of the throughput."""
         self._clock.pause()
 
-    def on_validation_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the validation losses to the step's row, and draw."""
         # Every rank takes part, also one that had no validation batch of its own.
+        accounting = accounting_of(pl_module)
         losses = {
-            name: module.reduced_loss(module.val_losses.setdefault(idx, MeanLoss()))
+            name: accounting.mean(accounting.val_losses.setdefault(idx, MeanLoss()), trainer)
             for idx, name in enumerate(VALIDATION_NAMES[: len(trainer.num_val_batches)])
         }
         losses["val_ppl"] = float(np.exp(np.float64(losses["val_loss"])))
         self.latest |= losses
-        if self._row is None or self._row["step"] != module.progress.step:
-            self._row = self._measure(trainer, module)
+        if self._row is None or self._row["step"] != accounting.progress.step:
+            self._row = self._measure(trainer, accounting)
         self._row |= losses
         self.flush(trainer)
         self._draw()
         self._clock.resume()
 
-    def on_train_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what is left, and the final picture."""
         self.flush(trainer)
         self._draw()
@@ -173,112 +168,6 @@ class Stopwatch:
         return seconds
 
 
-class CheckpointWriter(pl.Callback):
-    """Saves checkpoints of a run, keeps the best and the last, and saves one when the run is told to stop.
-
-    Args:
-        run: Where to.
-        write: Writes the checkpoint of the current step to a path; called on the first rank only.
-        save_interval: Optimizer steps between checkpoints.
-        val_check_interval: Optimizer steps between validations; where both meet, the save comes after.
-        save_top_k: How many of the best checkpoints are kept, by the monitored metric.
-        save_best: Keep the best ones, and a link ``best``.
-        save_last: Save when the run ends.
-        monitor: Column of the metrics; smaller is better.
-        metrics: Where the monitored metric is read.
-    """
-
-    def __init__(
-        self,
-        run: RunDirectory,
-        write: Callable[[Path, dict[str, float]], None],
-        metrics: MetricsWriter,
-        *,
-        save_interval: int,
-        val_check_interval: int,
-        save_top_k: int = 2,
-        save_best: bool = True,
-        save_last: bool = True,
-        monitor: str = "val_loss",
-    ) -> None:
-        self.run, self.write, self.metrics = run, write, metrics
-        self.save_interval, self.val_check_interval = save_interval, val_check_interval
-        self.save_top_k, self.save_best, self.save_last = save_top_k, save_best, save_last
-        self.monitor = monitor
-        self._stop_requested = False
-        self._previous_handler: Any = None
-
-    def on_train_start(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
-        """Listen for SIGTERM, as schedulers send it before they end a job."""
-        try:
-            self._previous_handler = signal.signal(signal.SIGTERM, self._on_sigterm)
-        except ValueError:  # not in the main thread: somebody else owns the signals
-            self._previous_handler = None
-
-    def _on_sigterm(self, signum: int, frame: Any) -> None:
-        logger.warning("SIGTERM received: saving a checkpoint after this step, then stopping.")
-        self._stop_requested = True
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: BionemoLightningModule, *args: Any) -> None:  # type: ignore[override]
-        """Save where no validation follows; stop where it was asked for."""
-        if trainer.fit_loop._should_accumulate():
-            return
-        step = module.progress.step
-        stop = bool(trainer.strategy.reduce_boolean_decision(self._stop_requested, all=False))
-        if stop:
-            self.save(trainer, module)
-            trainer.should_stop = True
-            trainer.limit_val_batches = 0  # whoever sent the signal does not wait for a validation
-        elif step % self.save_interval == 0 and step % self.val_check_interval:
-            self.save(trainer, module)
-
-    def on_validation_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
-        """Save the step that was just validated."""
-        if module.progress.step and module.progress.step % self.save_interval == 0:
-            self.save(trainer, module)
-
-    def on_train_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
-        """Save the end of the run."""
-        if self.save_last:
-            self.save(trainer, module)
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGTERM, self._previous_handler)
-
-    def save(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:
-        """Save the current step unless it is saved already, and remove checkpoints that are no longer kept."""
-        progress = module.settle_progress()
-        path = self.run.checkpoint_path(progress.step)
-        self.metrics.flush(trainer)
-        if trainer.is_global_zero and not path.exists():
-            self.write(path, self.metrics.latest)
-            self.announce(path)
-        trainer.strategy.barrier("checkpoint")
-
-    def announce(self, path: Path) -> None:
-        """Let a new checkpoint be the last one, and remove those that are no longer kept; on the first rank."""
-        self.run.point_to("last", path)
-        self._remove_superseded(path)
-
-    def _remove_superseded(self, last: Path) -> None:
-        """Keep the last checkpoint and the best ones."""
-        scored = []
-        for path in self.run.checkpoints():
-            metrics = read_json(path / STATE_DIR / "state.json").get("metrics", {})
-            scored.append((metrics.get(self.monitor, math.inf), path))
-        best = (
-            [path for score, path in sorted(scored) if math.isfinite(score)][: self.save_top_k]
-            if self.save_best
-            else []
-        )
-        if best:
-            self.run.point_to("best", best[0])
-        for _, path in scored:
-            if path != last and path not in best:
-                doomed = path.with_name(f".{path.name}.removed")
-                path.rename(doomed)  # a reader sees it whole or not at all
-                shutil.rmtree(doomed, ignore_errors=True)
-
-
 class ProgressBar(pl.Callback):
     """One bar over the optimizer steps, on stderr, only where somebody watches."""
 
@@ -286,23 +175,23 @@ class ProgressBar(pl.Callback):
         self.metrics = metrics
         self._bar: Any = None
 
-    def on_train_start(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar where the run stands."""
         self._bar = progress_bar(total=trainer.max_steps, unit="step", description="training")
-        self._bar.update(module.progress.step)
+        self._bar.update(accounting_of(pl_module).progress.step)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: BionemoLightningModule, *args: Any) -> None:  # type: ignore[override]
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Move on, with the latest figures."""
-        done = module.progress.step - self._bar.n
+        done = accounting_of(pl_module).progress.step - self._bar.n
         if done > 0:
             self._bar.set_postfix({key: f"{value:.4g}" for key, value in self.metrics.latest.items()}, refresh=False)
             self._bar.update(done)
 
-    def on_train_end(self, trainer: pl.Trainer, module: BionemoLightningModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
         self._bar.close()
 
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the bar, so that the error stands on a line of its own."""
         if self._bar is not None:
             self._bar.close()

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import lightning.pytorch as pl
 
 from bionemo.llm.checkpoints.training_state import TrainingState
-from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.training.checkpoint_writer import CheckpointSink
 from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.task import PretrainTask
 
@@ -21,24 +21,25 @@ class Engine(Protocol):
     def read_state(self, checkpoint: Path) -> TrainingState:
         """Read how far a run had come."""
 
-    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
+    def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> pl.LightningModule:
         """Build the module of a run that starts, or that goes on from a checkpoint."""
 
-    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+    def architecture(self, module: pl.LightningModule) -> BioBertConfig:
+        """Architecture of the model that was built, whether the flags or a checkpoint described it."""
+
+    def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """Settings of ``bionemo.llm.training.trainer.build_trainer`` that depend on the engine."""
 
     def callbacks(self) -> list[pl.Callback]:
         """What the engine itself needs to be told by the trainer."""
 
-    def checkpoint_writer(
-        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
-    ) -> CheckpointWriter:
-        """Build the callback that saves, from the settings of ``CheckpointWriter``."""
+    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
+        """Where checkpoints go, with the settings that a continued run must share."""
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Place among the ranks that see different packs, and their number."""
 
-    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+    def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """What is done to a batch in the loader's process."""
 
 

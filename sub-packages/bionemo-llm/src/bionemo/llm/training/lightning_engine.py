@@ -11,15 +11,15 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, load_checkpoint, load_state, save_checkpoint
-from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state, write_training_state
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
-from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
-from bionemo.llm.training.callbacks import CheckpointWriter
+from bionemo.llm.training.checkpoint_writer import CheckpointSink, HuggingFaceSink
 from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.training.task import PretrainTask
@@ -81,36 +81,36 @@ class LightningEngine:
             dropout_seed=config.seed if model.bert_config.has_dropout else None,
         )
 
-    def trainer_settings(self, module: BionemoLightningModule) -> dict[str, Any]:
+    def architecture(self, module: pl.LightningModule) -> BioBertConfig:
+        """Architecture of the model that was built."""
+        config = module.config
+        assert isinstance(config, BioBertConfig)
+        return config
+
+    def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """Precision, accumulation and clipping."""
         precision = resolve_precision(self.config.precision, self.config.accelerator)
         return {
-            "precision": "32-true" if casts_weights(self.config, module.config) else precision,
+            "precision": "32-true" if casts_weights(self.config, self.architecture(module)) else precision,
             "accumulate_grad_batches": self.config.accumulate_grad_batches,
-            "gradient_clip": module.optimizer_config.gradient_clip,
+            "gradient_clip": self.task.optimizer.gradient_clip,
         }
 
     def callbacks(self) -> list[pl.Callback]:
         """Nothing: the module does it all."""
         return []
 
-    def checkpoint_writer(
-        self, module: BionemoLightningModule, agreement: Mapping[str, Any], **settings: Any
-    ) -> CheckpointWriter:
-        """Save on the first rank, which holds everything."""
-
-        def write(path: Path, metrics: dict[str, float]) -> None:
-            save_run_checkpoint(path, module, self.task.layout, agreement, metrics)
-
-        return CheckpointWriter(write=write, **settings)
+    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
+        """Save from the first rank, which holds the whole model."""
+        return HuggingFaceSink(self.task.layout, agreement)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Every rank sees packs of its own."""
         return rank, world_size
 
-    def collate(self, module: BionemoLightningModule) -> Callable[[Any], Any]:
+    def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """Static shapes for compiled layers."""
-        if has_static_shapes(self.config, module.config):
+        if has_static_shapes(self.config, self.architecture(module)):
             return StaticShapes(self.config.sample_limit.max_tokens)
         return as_is
 
@@ -134,22 +134,3 @@ def build_forward_step(config: PretrainConfig, shape: BioBertConfig) -> ForwardS
         weight_dtype=torch.bfloat16 if casts_weights(config, shape) else None,
         cuda_graphs=config.cuda_graphs,
     )
-
-
-def save_run_checkpoint(
-    path: Path,
-    module: BionemoLightningModule,
-    layout: HuggingFaceLayout[Any],
-    agreement: Mapping[str, Any],
-    metrics: dict[str, float],
-) -> None:
-    """Write the checkpoint of the current step: the model for everybody, the training state for a resume."""
-    model = module.module
-    assert isinstance(model, MegatronBioBertModel)
-    optimizer = module.optimizers(use_pl_optimizer=False)
-    schedule = module.lr_schedulers()
-
-    def write_more(directory: Path) -> None:
-        write_training_state(directory, model, optimizer, schedule, module.progress, agreement, metrics=metrics)
-
-    save_checkpoint(path, model.bert_config, model.state_dict(), layout, write_more=write_more)

@@ -21,13 +21,15 @@ from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.llm.checkpoints.training_state import TrainingState, check_agreement
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
-from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.engine import Engine, build_engine
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.resolve import required
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.task import Datasets, PretrainTask
 from bionemo.llm.training.trainer import build_trainer, continue_from
 from bionemo.llm.utils.logger_utils import WandbConfig, setup_nemo_lightning_logger
@@ -61,7 +63,7 @@ def pretrain(config: PretrainConfig, task: PretrainTask) -> Path:
 class PreparedRun(NamedTuple):
     """A run that is ready to be fitted."""
 
-    module: BionemoLightningModule
+    module: pl.LightningModule
     trainer: pl.Trainer
     train_loader: DataLoader[Any]
     valid_loaders: list[DataLoader[Any]]
@@ -90,7 +92,7 @@ def prepare_run(config: PretrainConfig, task: PretrainTask, run: RunDirectory) -
     if process_rank() == 0:
         write_text(run.config_path, to_yaml(config))
     trainer = build_run_trainer(config, task, engine, run, module, agreement, datasets.unigram_loss)
-    log_start(config, task, datasets, module, resume)
+    log_start(config, task, datasets, engine.architecture(module), resume)
     rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)
     loading = PackLoading(
         tokens_per_batch=config.tokens_per_batch,
@@ -102,7 +104,10 @@ def prepare_run(config: PretrainConfig, task: PretrainTask, run: RunDirectory) -
         collate=engine.collate(module),
     )
     train_loader = build_pack_loader(
-        datasets.train, loading, position=module.progress.position, num_workers=config.num_dataset_workers
+        datasets.train,
+        loading,
+        position=accounting_of(module).progress.position,
+        num_workers=config.num_dataset_workers,
     )
     valid_loaders = [build_pack_loader(data, loading, epochs=1) for data in (datasets.valid, datasets.valid_masked)]
     return PreparedRun(module, trainer, train_loader, valid_loaders)
@@ -156,22 +161,20 @@ def build_run_trainer(
     task: PretrainTask,
     engine: Engine,
     run: RunDirectory,
-    module: BionemoLightningModule,
+    module: pl.LightningModule,
     agreement: dict[str, Any],
     unigram_loss: float,
 ) -> pl.Trainer:
     """Build the trainer with everything that a run writes."""
-    csv = None
-    if process_rank() == 0:
-        csv = MetricsCsv.resume_from(run.metrics_path, module.progress.step)
+    step = accounting_of(module).progress.step
+    csv = MetricsCsv.resume_from(run.metrics_path, step) if process_rank() == 0 else None
     metrics = MetricsWriter(run, csv, required(config.log_every_n_steps), unigram_loss, task.reference_label)
     callbacks: list[pl.Callback] = [*engine.callbacks(), metrics]
     if not config.disable_checkpointing:
-        writer = engine.checkpoint_writer(
-            module,
-            agreement,
-            run=run,
-            metrics=metrics,
+        writer = CheckpointWriter(
+            run,
+            engine.checkpoint_sink(agreement),
+            metrics,
             save_interval=required(config.save_interval),
             val_check_interval=config.val_check_interval,
             save_top_k=config.save_top_k,
@@ -192,8 +195,8 @@ def build_run_trainer(
         loggers=build_loggers(config),
         **engine.trainer_settings(module),
     )
-    if module.progress.step:
-        continue_from(trainer, module.progress.step, trainer.accumulate_grad_batches)
+    if step:
+        continue_from(trainer, step, trainer.accumulate_grad_batches)
     return trainer
 
 
@@ -217,11 +220,10 @@ def log_start(
     config: PretrainConfig,
     task: PretrainTask,
     datasets: Datasets,
-    module: BionemoLightningModule,
+    shape: BioBertConfig,
     resume: TrainingState | None,
 ) -> None:
     """Say once what is run on what."""
-    shape = module.config
     logger.info(
         "%s with %d layers of %d channels on %s; %d training and %d validation sequences; torch %s, seed %d",
         task.name,
@@ -235,7 +237,7 @@ def log_start(
     )
     logger.info("validation tokens under the training frequencies: %.4f nats", datasets.unigram_loss)
     if resume is not None:
-        logger.info("continuing after step %d", module.progress.step)
+        logger.info("continuing after step %d", resume.progress.step)
         if resume.num_threads != torch.get_num_threads():
             logger.warning(
                 "the run had %d threads, this one has %d: on a CPU the last bits may differ",
