@@ -11,9 +11,10 @@ from torch import nn
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.esm2.data.tokenizer import get_tokenizer
-from bionemo.esm2.model.hf_layout import ESM2Layout
+from bionemo.esm2.model.hf_layout import OUTPUT_BIAS, ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, ESM2GenericConfig, ESM2MaskedLM, ESM2Model, esm2_config
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.empty_model import build_empty
+from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -47,8 +48,10 @@ def build_esm2(config: ESM2Config, *, seed: int = 42) -> ESM2MaskedLM:
 def load_esm2(directory: str | Path) -> ESM2MaskedLM:
     """Load a checkpoint in Hugging Face layout, ours or any ESM-2 saved by transformers.
 
+    A base model (``EsmModel``) or a classifier gives its encoder: hidden states, and None for logits.
+
     Args:
-        directory: Folder with config.json and safetensors.
+        directory: Folder with config.json and safetensors or pytorch_model.bin, in one file or in shards.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode.
@@ -60,9 +63,16 @@ def load_esm2(directory: str | Path) -> ESM2MaskedLM:
         loaded = load_checkpoint(directory, ESM2Layout())
     except CheckpointError as error:
         raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
-    module = build_esm2(loaded.config)
+    module = build_empty(lambda: _build_for(loaded))
     load_state(module.model, loaded.state, directory)
     return module.eval()
+
+
+def _build_for(loaded: LoadedModel[ESM2Config]) -> ESM2MaskedLM:
+    module = build_esm2(loaded.config)
+    if OUTPUT_BIAS[0] not in loaded.state:
+        module.model.remove_token_head()
+    return module
 
 
 def save_esm2(module: nn.Module, directory: str | Path, *, overwrite: bool = False) -> None:

@@ -14,10 +14,11 @@ from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
 from bionemo.geneformer.model.finetune_token_regressor import FineTuneSeqLenBioBertConfig
 from bionemo.geneformer.model.head_layout import load_finetuned, save_finetuned
-from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, remove_token_head
+from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.hf_layout import OUTPUT_BIAS, GeneformerLayout
 from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.empty_model import build_empty
+from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_checkpoint, load_state, save_checkpoint
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
 
@@ -53,10 +54,11 @@ def build_geneformer(config: GeneformerConfig, *, seed: int = 42) -> GeneformerM
 def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
     """Load a checkpoint in Hugging Face layout: ours, a published V1 or V2, or any BERT that transformers saved.
 
-    Of a fine-tuned model it gives the encoder: hidden states, but no logits. `load_finetuned` gives it whole.
+    Of a fine-tuned or base model it gives the encoder: hidden states, but no logits. `load_finetuned` gives a
+    fine-tuned one whole.
 
     Args:
-        directory: Folder with config.json and safetensors.
+        directory: Folder with config.json and safetensors or pytorch_model.bin, in one file or in shards.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode, with the dictionaries that lie in the folder.
@@ -68,12 +70,17 @@ def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
         loaded = load_checkpoint(directory, GeneformerLayout())
     except CheckpointError as error:
         raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
-    module = build_geneformer(loaded.config)
-    if OUTPUT_BIAS[0] not in loaded.state:
-        remove_token_head(module.model)
+    module = build_empty(lambda: _build_for(loaded))
     load_state(module.model, loaded.state, directory)
     module.dictionaries = load_model_dictionaries(directory, loaded.config)
     return module.eval()
+
+
+def _build_for(loaded: LoadedModel[GeneformerConfig]) -> GeneformerMaskedLM:
+    module = build_geneformer(loaded.config)
+    if OUTPUT_BIAS[0] not in loaded.state:
+        module.model.remove_token_head()
+    return module
 
 
 def save_geneformer(module: nn.Module, directory: str | Path, *, overwrite: bool = False) -> None:

@@ -17,6 +17,7 @@ TIER_0 = (  # standard library, numpy, pydantic: commands may import these befor
     "bionemo.llm.model",
     "bionemo.llm.model.biobert",
     "bionemo.llm.training.third_party_warnings",
+    "bionemo.llm.checkpoints.json_files",
     "bionemo.llm.training.parallel_config",
     "bionemo.llm.training.config",
     "bionemo.llm.training.run_directory",
@@ -30,7 +31,11 @@ TIER_0 = (  # standard library, numpy, pydantic: commands may import these befor
 )
 TIER_1 = (  # + torch
     "bionemo.llm.data.batch_collation",
+    "bionemo.llm.checkpoints.empty_model",
     "bionemo.llm.checkpoints.hf_directory",
+    "bionemo.llm.checkpoints.hf_names",
+    "bionemo.llm.checkpoints.lazy_tensors",
+    "bionemo.llm.checkpoints.weight_files",
     "bionemo.llm.data.collate",
     "bionemo.llm.data.masking",
     "bionemo.llm.data.pack_loaders",

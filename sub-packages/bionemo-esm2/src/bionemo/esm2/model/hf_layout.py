@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ESM-2 in Hugging Face's files: parameter names, config.json and tokenizer, both ways and bit for bit."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bionemo.core.errors import CheckpointError
+from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.esm2.model.model import ESM2Config
-from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.hf_names import with_current_names
+from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
+from bionemo.llm.checkpoints.json_files import ConfigValues
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensor, LazyTensors, in_memory
 from bionemo.llm.model.rotary import RotaryEmbedding
 
+
+logger = logging.getLogger(__name__)
 
 VOCAB_SIZE = 33
 MAX_POSITIONS = 1026
@@ -39,6 +45,8 @@ LAYER_NAMES = {
 WORD_EMBEDDINGS = ("embedding.word_embeddings.weight", "esm.embeddings.word_embeddings.weight")
 OUTPUT_BIAS = ("output_layer.bias", "lm_head.bias")
 INV_FREQ = "rotary_pos_emb.inv_freq"
+TASK_HEAD_PREFIXES = ("classifier.", "esm.pooler.")
+"""Of models fine-tuned for another task, and of ``EsmModel``; the encoder is read without them."""
 IGNORED_SUFFIXES = ("embeddings.position_embeddings.weight", "embeddings.position_ids", "lm_head.decoder.bias")
 
 
@@ -72,39 +80,47 @@ class ESM2Layout:
             tensors[inv_freq_name(layer)] = state[INV_FREQ].clone()
         return tensors
 
-    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
-        """Rename a file's tensors to our state dict.
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: ESM2Config) -> LazyTensors:
+        """Rename a file's tensors to our state dict: of ``EsmForMaskedLM``, or the encoder of another ESM-2 class.
 
         Raises:
             CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
         """
-        reader = TensorReader(tensors, IGNORED_SUFFIXES)
-        remaining = reader.remaining
+        named = with_current_names(LazyTensors.of(tensors), "esm")
+        reader = TensorReader(named, IGNORED_SUFFIXES, TASK_HEAD_PREFIXES)
         hidden, ffn = config.hidden_size, config.ffn_hidden_size
         assert ffn is not None
-        state: dict[str, Tensor] = {}
-        if not any(name.startswith("esm.contact_head.") for name in remaining):
-            # A masked-LM file without the head, as some fine-tuning tools write it: an untrained one, all zero.
-            remaining["esm.contact_head.regression.weight"] = torch.zeros(
-                1, config.num_layers * config.num_attention_heads
-            )
-            remaining["esm.contact_head.regression.bias"] = torch.zeros(1)
+        token_head = any(name.startswith("lm_head.") for name in named)
+        if not token_head:
+            logger.warning("The weights hold no masked-token head: the model gives hidden states and no logits.")
+        state: dict[str, LazyTensor] = {}
+        self._add_missing_contact_head(reader, config)
         for own, theirs in renamed_parameters(config.num_layers):
-            state[own] = reader.take(theirs, *self._shape(own, config, hidden, ffn))
-        for own, theirs, columns in ((*WORD_EMBEDDINGS, (hidden,)), (*OUTPUT_BIAS, ())):
+            if token_head or not own.startswith("lm_head."):
+                state[own] = reader.take(theirs, *self._shape(own, config, hidden, ffn))
+        tables = ((*WORD_EMBEDDINGS, (hidden,)), (*OUTPUT_BIAS, ()))
+        for own, theirs, columns in tables if token_head else tables[:1]:
             state[own] = reader.take_rows(theirs, VOCAB_SIZE, config.padded_vocab_size(VOCAB_SIZE), *columns)
         for layer in range(config.num_layers):
             for kind, columns in (("weight", (hidden,)), ("bias", ())):
-                prefix = f"esm.encoder.layer.{layer}.attention.self"
-                parts = [reader.take(f"{prefix}.{part}.{kind}", hidden, *columns) for part in QKV]
-                fused = fuse_qkv(parts, config.num_attention_heads)
+                names = [f"esm.encoder.layer.{layer}.attention.self.{part}.{kind}" for part in QKV]
+                fused = reader.take_qkv(names, config.num_attention_heads, hidden, *columns)
                 state[f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}"] = fused
-        state[INV_FREQ] = self._take_inv_freq(remaining, config)
-        decoder = remaining.pop("lm_head.decoder.weight", None)
-        if decoder is not None and not torch.equal(decoder.float(), state[WORD_EMBEDDINGS[0]][:VOCAB_SIZE]):
-            raise CheckpointError("lm_head.decoder.weight differs from the word embeddings; ESM-2 ties them.")
+        state[INV_FREQ] = in_memory(self._take_inv_freq(reader, config))
+        reader.check_tied("lm_head.decoder.weight", state[WORD_EMBEDDINGS[0]], VOCAB_SIZE)
         reader.finish("ESM-2")
-        return state
+        return LazyTensors(state)
+
+    @staticmethod
+    def _add_missing_contact_head(reader: TensorReader, config: ESM2Config) -> None:
+        """Add an untrained head, all zero, to a file without one, as some fine-tuning tools write it."""
+        if not any(name.startswith("esm.contact_head.") for name in reader.remaining):
+            logger.warning("The weights hold no contact head: predicted contacts are meaningless until one is fitted.")
+            num_maps = config.num_layers * config.num_attention_heads
+            reader.remaining["esm.contact_head.regression.weight"] = LazyTensor(
+                (1, num_maps), lambda: torch.zeros(1, num_maps)
+            )
+            reader.remaining["esm.contact_head.regression.bias"] = in_memory(torch.zeros(1))
 
     @staticmethod
     def _shape(own: str, config: ESM2Config, hidden: int, ffn: int) -> tuple[int, ...]:
@@ -115,15 +131,15 @@ class ESM2Layout:
         return (ffn, hidden) if "linear_fc1" in own else (hidden, ffn) if "linear_fc2" in own else (hidden, hidden)
 
     @staticmethod
-    def _take_inv_freq(remaining: dict[str, Tensor], config: ESM2Config) -> Tensor:
-        """Remove every spelling of the rotary frequencies and give them, or compute them where the file has none."""
-        names = [name for name in remaining if name.endswith("rotary_embeddings.inv_freq")]
-        found = [remaining.pop(name).float() for name in names]
+    def _take_inv_freq(reader: TensorReader, config: ESM2Config) -> Tensor:
+        """Remove every spelling of the rotary frequencies and return them, or compute them where the file has none."""
+        names = [name for name in reader.remaining if name.endswith("rotary_embeddings.inv_freq")]
+        found = [reader.take(name, config.head_dim // 2).read() for name in names]
         if not found:
             return RotaryEmbedding(config.head_dim, config.rotary_base).inv_freq
         if any(not torch.equal(values, found[0]) for values in found):
             raise CheckpointError(f"{names[0]} and other layers' rotary frequencies differ; ESM-2 shares them.")
-        return found[0]
+        return found[0].clone()
 
     def config_to_hf(self, config: ESM2Config) -> dict[str, Any]:
         """Give config.json, every value written: the defaults of ``EsmConfig`` are not ESM-2's."""
@@ -160,32 +176,33 @@ class ESM2Layout:
         """Read config.json.
 
         Raises:
-            CheckpointError: It is not an ESM-2 masked-language model, or lacks a size.
+            CheckpointError: It is not an ESM-2 model, or a value is missing or impossible.
         """
+        read = ConfigValues(values, source)
         if values.get("model_type") != "esm":
             raise CheckpointError(
                 f"{source}: config.json says model_type {values.get('model_type')!r}, expected 'esm'."
             )
+        if values.get("is_folding_model"):
+            raise CheckpointError(f"{source}: config.json says is_folding_model: this is an ESMFold checkpoint.")
         expected = {"position_embedding_type": "rotary", "emb_layer_norm_before": False, "vocab_size": VOCAB_SIZE}
         for key, value in expected.items():
             if (values.get(key) or False) != value:
                 raise CheckpointError(f"{source}: config.json says {key} {values.get(key)!r}, ESM-2 has {value!r}.")
         try:
             return ESM2Config(
-                num_layers=values["num_hidden_layers"],
-                hidden_size=values["hidden_size"],
-                num_attention_heads=values["num_attention_heads"],
-                ffn_hidden_size=values["intermediate_size"],
-                layernorm_epsilon=values["layer_norm_eps"],
-                init_method_std=values.get("initializer_range", 0.02),
-                rotary_base=values.get("rope_theta") or values.get("rope_parameters", {}).get("rope_theta", 10_000.0),
-                hidden_dropout=values.get("hidden_dropout_prob", 0.0),
-                attention_dropout=values.get("attention_probs_dropout_prob", 0.0),
-                token_dropout=values.get("token_dropout", False),
+                num_layers=read.size("num_hidden_layers"),
+                hidden_size=read.size("hidden_size"),
+                num_attention_heads=read.size("num_attention_heads"),
+                ffn_hidden_size=read.size("intermediate_size"),
+                layernorm_epsilon=read.number("layer_norm_eps"),
+                init_method_std=read.number("initializer_range", 0.02),
+                rotary_base=rotary_base(read),
+                hidden_dropout=read.number("hidden_dropout_prob", 0.0),
+                attention_dropout=read.number("attention_probs_dropout_prob", 0.0),
+                token_dropout=read.flag("token_dropout", False),
             )
-        except KeyError as error:
-            raise CheckpointError(f"{source}: config.json lacks {error}.") from error
-        except (TypeError, ValueError) as error:
+        except ConfigError as error:
             raise CheckpointError(f"{source}: config.json is no ESM-2 configuration: {error}") from error
 
     def save_tokenizer(self, directory: Path) -> None:
@@ -193,3 +210,10 @@ class ESM2Layout:
         from bionemo.esm2.data.tokenizer import save_tokenizer
 
         save_tokenizer(directory)
+
+
+def rotary_base(read: ConfigValues) -> float:
+    """Return the base of the rotary frequencies, which releases of transformers write in two places."""
+    if read.values.get("rope_theta") is None and isinstance(read.values.get("rope_parameters"), dict):
+        read = ConfigValues(read.values["rope_parameters"], read.source)
+    return read.number("rope_theta", 10_000.0)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.hf_layout import SECOND_HEAD_PREFIX, GeneformerLayout
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.lightning import label_rows, packed_loss
 from bionemo.llm.model.biobert.config import ACTIVATIONS
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, ModelTokenizer
@@ -105,7 +106,7 @@ class SequenceLengthLayout(GeneformerLayout):
         """Rename a state dict; the head keeps its names."""
         return super().tensors_to_hf(state, config) | {name: state[name] for name in HEAD_NAMES}
 
-    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> LazyTensors:
         """Rename a file's tensors; one without the head, as pretraining leaves it, gets an untrained one."""
         state = super().tensors_from_hf(tensors, config)
         if HEAD_NAMES[0] in tensors:

@@ -19,6 +19,7 @@ from bionemo.geneformer.model.dictionary_files import load_model_dictionaries
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.hf_layout import ARCHITECTURES, GeneformerLayout
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -53,7 +54,7 @@ class FinetunedLayout:
             tensors[theirs] = state[own]
         return tensors
 
-    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: FinetunedConfig) -> dict[str, Tensor]:
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: FinetunedConfig) -> LazyTensors:
         """Rename a file's tensors to our state dict.
 
         Raises:
@@ -64,8 +65,8 @@ class FinetunedLayout:
             if theirs not in tensors:
                 raise CheckpointError(f"the weights lack {theirs}, which the head asks for.")
             state[own] = tensors[theirs].float()
-        encoder = self.encoder_layout.tensors_from_hf(tensors, config.encoder)
-        return state | {f"model.{name}": tensor for name, tensor in encoder.items()}
+        encoder = self.encoder_layout.tensors_from_hf(tensors, config.encoder).entries
+        return LazyTensors({f"model.{name}": tensor for name, tensor in encoder.items()}) | state
 
     def config_to_hf(self, config: FinetunedConfig) -> dict[str, Any]:
         """Give config.json: the encoder's values, the labels as transformers has them, and our head."""

@@ -121,7 +121,7 @@ class GeneformerWithHead(nn.Module):
         self.model = model
         self.dictionaries = dictionaries
         self.head = Head(head_config, model.bert_config.hidden_size, model.bert_config.init_method_std)
-        remove_token_head(model)
+        model.remove_token_head()
 
     @property
     def config(self) -> GeneformerConfig:
@@ -180,12 +180,6 @@ class GeneformerWithHead(nn.Module):
         if self.head_config.is_per_cell:
             return outputs
         return unpack_to_padded(outputs, packed["cu_seqlens"], *input_ids.shape, attention_mask=attention_mask)
-
-
-def remove_token_head(model: MegatronBioBertModel) -> None:
-    """Take the masked-token head off, in place: hidden states are all that is left."""
-    model.lm_head = None
-    model.output_layer = None
 
 
 def mean_of_genes(hidden_TH: Tensor, is_gene_T: Tensor, cu_seqlens: Tensor) -> Tensor:

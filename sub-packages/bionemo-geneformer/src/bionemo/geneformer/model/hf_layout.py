@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geneformer in Hugging Face's files: V1 and V2 as ``BertForMaskedLM``, BioNeMo's as ``MegatronBertForMaskedLM``."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,17 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.dictionary_files import save_model_dictionaries
 from bionemo.geneformer.tokenizer.variants import V1
-from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.hf_names import with_current_names
+from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
+from bionemo.llm.checkpoints.json_files import ConfigValues
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors, in_memory
 
 
 if TYPE_CHECKING:
     from bionemo.geneformer.data.dictionaries import Dictionaries
 
+
+logger = logging.getLogger(__name__)
 
 MODEL_TYPES = {"post": "bert", "pre": "megatron-bert"}
 ARCHITECTURES = {"post": "BertForMaskedLM", "pre": "MegatronBertForMaskedLM"}
@@ -48,8 +54,8 @@ TOKEN_TYPES = ("embedding.token_type_embeddings.weight", "bert.embeddings.token_
 OUTPUT_BIAS = ("output_layer.bias", "cls.predictions.bias")
 DECODER_COPIES = {"cls.predictions.decoder.weight": WORD_EMBEDDINGS[0], "cls.predictions.decoder.bias": OUTPUT_BIAS[0]}
 IGNORED_SUFFIXES = ("embeddings.position_ids",)
-TASK_HEAD_PREFIXES = ("bert.pooler.", "gene_mean_pooler.", "classifier.")
-"""Of fine-tuned models, which have no masked-token head."""
+TASK_HEAD_PREFIXES = ("bert.pooler.", "gene_mean_pooler.", "classifier.", "cls.seq_relationship.")
+"""Of fine-tuned models, of ``BertModel`` and of ``BertForPreTraining``; the encoder is read without them."""
 SECOND_HEAD_PREFIX = "regression_head."
 """Of the example of a second objective, beside the masked-token head."""
 OTHER_HEADS = (*TASK_HEAD_PREFIXES, SECOND_HEAD_PREFIX)
@@ -115,16 +121,17 @@ class GeneformerLayout:
                 tensors |= zip(parts, split_qkv(state[fused], config.num_attention_heads).values(), strict=True)
         return tensors
 
-    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, Tensor]:
-        """Rename a file's tensors to our state dict; of a fine-tuned model's, those of the encoder.
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> LazyTensors:
+        """Rename a file's tensors to our state dict; of a fine-tuned or base model's, those of the encoder.
 
         Raises:
             CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
         """
-        token_head = not any(name.startswith(TASK_HEAD_PREFIXES) for name in tensors)
-        reader = TensorReader(
-            {name: value for name, value in tensors.items() if not name.startswith(OTHER_HEADS)}, IGNORED_SUFFIXES
-        )
+        named = with_current_names(LazyTensors.of(tensors), "bert")
+        token_head = any(name.startswith("cls.predictions.") for name in named)
+        if not token_head:
+            logger.warning("The weights hold no masked-token head: the model gives hidden states and no logits.")
+        reader = TensorReader(named, IGNORED_SUFFIXES, OTHER_HEADS)
         renamed = renamed_parameters(config, token_head=token_head)
         state = {own: reader.take(theirs, *shape) for own, theirs, shape in renamed}
         tables = ((WORD_EMBEDDINGS, (config.hidden_size,)), (OUTPUT_BIAS, ()))
@@ -133,19 +140,18 @@ class GeneformerLayout:
             state[own] = reader.take_rows(theirs, config.vocab_size, padded, *columns)
         if not config.num_token_types:
             # transformers trains the row that it adds to every position; our model adds it with the position.
-            unused = reader.take(TOKEN_TYPES[1], HF_TOKEN_TYPES, config.hidden_size)
-            state[POSITION_EMBEDDINGS[0]] = state[POSITION_EMBEDDINGS[0]] + unused[0]
+            unused = reader.take(TOKEN_TYPES[1], HF_TOKEN_TYPES, config.hidden_size).read()
+            positions = state[POSITION_EMBEDDINGS[0]].read() + unused[0]
+            state[POSITION_EMBEDDINGS[0]] = in_memory(positions)
         for layer in range(config.num_layers):
             for kind, columns in (("weight", (config.hidden_size,)), ("bias", ())):
                 fused, names = qkv_names(layer, kind)
-                parts = [reader.take(name, config.hidden_size, *columns) for name in names]
-                state[fused] = fuse_qkv(parts, config.num_attention_heads)
-        for name, tied in DECODER_COPIES.items():
-            copy = reader.remaining.pop(name, None)
-            if copy is not None and not torch.equal(copy.float(), state[tied][: config.vocab_size]):
-                raise CheckpointError(f"{name} differs from the tensor that Geneformer ties it to.")
+                state[fused] = reader.take_qkv(names, config.num_attention_heads, config.hidden_size, *columns)
+        if token_head:
+            for name, tied in DECODER_COPIES.items():
+                reader.check_tied(name, state[tied], config.vocab_size)
         reader.finish("Geneformer")
-        return state
+        return LazyTensors(state)
 
     def config_to_hf(self, config: GeneformerConfig) -> dict[str, Any]:
         """Give config.json, every value written, and our own beside transformers'."""
@@ -189,27 +195,28 @@ class GeneformerLayout:
             )
         if values.get("position_embedding_type", "absolute") != "absolute" or values.get("is_decoder"):
             raise CheckpointError(f"{source}: config.json describes no encoder with absolute positions.")
+        read = ConfigValues(values, source)
+        seq_length = read.size("max_position_embeddings")
+        fingerprint = values.get("vocabulary_fingerprint")
         try:
             return GeneformerConfig(
-                variant=values.get("geneformer_variant") or guess_variant(placement, values),
+                variant=read.text("geneformer_variant", guess_variant(placement, seq_length)),
                 norm_placement=placement,
-                num_token_types=values.get("num_token_types", values.get("type_vocab_size", 2)),
-                vocab_size=values["vocab_size"],
-                vocabulary_fingerprint=values.get("vocabulary_fingerprint"),
-                num_layers=values["num_hidden_layers"],
-                hidden_size=values["hidden_size"],
-                num_attention_heads=values["num_attention_heads"],
-                ffn_hidden_size=values["intermediate_size"],
-                seq_length=values["max_position_embeddings"],
-                activation_func=values["hidden_act"],
-                hidden_dropout=values["hidden_dropout_prob"],
-                attention_dropout=values["attention_probs_dropout_prob"],
-                layernorm_epsilon=values["layer_norm_eps"],
-                init_method_std=values.get("initializer_range", 0.02),
+                num_token_types=read.count("num_token_types", read.count("type_vocab_size", 2)),
+                vocab_size=read.size("vocab_size"),
+                vocabulary_fingerprint=None if fingerprint is None else read.text("vocabulary_fingerprint"),
+                num_layers=read.size("num_hidden_layers"),
+                hidden_size=read.size("hidden_size"),
+                num_attention_heads=read.size("num_attention_heads"),
+                ffn_hidden_size=read.size("intermediate_size"),
+                seq_length=seq_length,
+                activation_func=read.text("hidden_act"),
+                hidden_dropout=read.number("hidden_dropout_prob"),
+                attention_dropout=read.number("attention_probs_dropout_prob"),
+                layernorm_epsilon=read.number("layer_norm_eps"),
+                init_method_std=read.number("initializer_range", 0.02),
             )
-        except KeyError as error:
-            raise CheckpointError(f"{source}: config.json lacks {error}.") from error
-        except (ConfigError, TypeError, ValueError) as error:
+        except ConfigError as error:
             raise CheckpointError(f"{source}: config.json is no Geneformer configuration: {error}") from error
 
     def save_tokenizer(self, directory: Path) -> None:
@@ -218,8 +225,8 @@ class GeneformerLayout:
             save_model_dictionaries(self.dictionaries, directory)
 
 
-def guess_variant(norm_placement: str, values: Mapping[str, Any]) -> str:
+def guess_variant(norm_placement: str, seq_length: int) -> str:
     """Family of a file that does not say it: by its norms and its longest cell, 2,048 tokens in V1, 4,096 in V2."""
     if norm_placement == "pre":
         return "BIONEMO"
-    return "V1" if values["max_position_embeddings"] <= V1.max_length else "V2"
+    return "V1" if seq_length <= V1.max_length else "V2"

@@ -7,6 +7,7 @@ A checkpoint holds ``config.json``, ``model.safetensors`` and tokenizer files; o
 """
 
 import json
+import logging
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +20,16 @@ from torch import Tensor, nn
 
 from bionemo.core.errors import CheckpointError, DataFileError
 from bionemo.core.files import atomic_directory, write_json, write_text
+from bionemo.llm.checkpoints.json_files import ConfigValues, read_json
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
+from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE, is_plain_file_name, open_weights
 
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
 CHECKSUMS_FILE = "checksums.json"
+TOKEN_HEAD_PREFIXES = ("lm_head.", "cls.predictions.", "module.lm_head.", "module.cls.predictions.")
 
 ConfigT = TypeVar("ConfigT")
 
@@ -35,7 +40,7 @@ class HuggingFaceLayout(Protocol[ConfigT]):
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ConfigT) -> dict[str, Tensor]:
         """Rename and reshape a state dict to the names of the file."""
 
-    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: ConfigT) -> dict[str, Tensor]:
+    def tensors_from_hf(self, tensors: Mapping[str, Tensor], config: ConfigT) -> Mapping[str, Tensor]:
         """Rename and reshape a file's tensors to a state dict; raises CheckpointError for missing or foreign names."""
 
     def config_to_hf(self, config: ConfigT) -> dict[str, Any]:
@@ -52,7 +57,8 @@ class LoadedModel(NamedTuple, Generic[ConfigT]):
     """What a checkpoint directory holds: the configuration and the state dict that fits it."""
 
     config: ConfigT
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
+    """Read on access where the layout allows it, so that memory holds one tensor beside the model."""
 
 
 def file_checksum(path: Path) -> str:
@@ -83,7 +89,7 @@ def verify_checksums(directory: Path) -> None:
     path = directory / CHECKSUMS_FILE
     if not path.exists():
         return
-    for name, entry in read_json(path).get("files", {}).items():
+    for name, entry in read_checksums(path).items():
         file = directory / name
         if not file.is_file():
             raise CheckpointError(f"{directory}: {name} is missing. The checkpoint is incomplete; use another one.")
@@ -98,23 +104,21 @@ def verify_checksums(directory: Path) -> None:
             )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a checkpoint.
+def read_checksums(path: Path) -> dict[str, dict[str, Any]]:
+    """Read size and checksum of each file of a checkpoint.
 
     Raises:
-        CheckpointError: The file is missing or is no JSON object.
+        CheckpointError: The file is damaged, or names a file outside the checkpoint.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path}: no such file. Expected a checkpoint directory in Hugging Face layout."
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({error}).") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: holds a {type(values).__name__}, expected a JSON object.")
-    return values
+    files = read_json(path).get("files", {})
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path}: files is a {type(files).__name__}, expected an object of names and checksums.")
+    for name, entry in files.items():
+        if not all(map(is_plain_file_name, name.split("/"))):
+            raise CheckpointError(f"{path}: names {name!r}, expected a file of the checkpoint.")
+        if not isinstance(entry, dict) or not {"size_bytes", "crc32"} <= entry.keys():
+            raise CheckpointError(f"{path}: says {name}: {entry!r}, expected its size_bytes and crc32.")
+    return files
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -143,28 +147,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         safetensors.torch.save_file(on_host, path, {"format": "pt"})
     except (SafetensorError, OSError) as error:
         raise DataFileError(f"{path}: cannot be written ({error}). Is the disk full?") from error
-
-
-def read_weights(directory: Path) -> dict[str, Tensor]:
-    """Read a model's tensors, from one file or from the shards that an index names.
-
-    Raises:
-        CheckpointError: There are no safetensors, or a shard is missing or damaged.
-    """
-    if (directory / WEIGHTS_FILE).is_file():
-        return read_tensors(directory / WEIGHTS_FILE)
-    if (directory / WEIGHTS_INDEX_FILE).is_file():
-        shards = sorted(set(read_json(directory / WEIGHTS_INDEX_FILE).get("weight_map", {}).values()))
-        tensors: dict[str, Tensor] = {}
-        for shard in shards:
-            tensors |= read_tensors(directory / shard)
-        return tensors
-    if (directory / "pytorch_model.bin").exists():
-        raise CheckpointError(
-            f"{directory}: holds only pickled weights (pytorch_model.bin), which are not loaded. "
-            "Convert them once: AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(NEW_DIR)."
-        )
-    raise CheckpointError(f"{directory / WEIGHTS_FILE}: no such file. Expected a checkpoint in Hugging Face layout.")
 
 
 def write_model(
@@ -215,8 +197,14 @@ def load_checkpoint(directory: str | Path, layout: HuggingFaceLayout[ConfigT]) -
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such directory. Expected a checkpoint in Hugging Face layout.")
     verify_checksums(path)
-    config = layout.config_from_hf(read_json(path / CONFIG_FILE), str(path))
-    return LoadedModel(config, layout.tensors_from_hf(read_weights(path), config))
+    values = read_json(path / CONFIG_FILE)
+    config = layout.config_from_hf(values, str(path))
+    tensors = open_weights(path)
+    architecture = ConfigValues(values, str(path)).architecture()
+    if architecture.endswith("ForMaskedLM") and not any(name.startswith(TOKEN_HEAD_PREFIXES) for name in tensors):
+        raise CheckpointError(f"{path}: config.json says {architecture}, the weights lack its masked-token head.")
+    logger.info("%s: %s in Hugging Face layout", path, architecture or "a model")
+    return LoadedModel(config, layout.tensors_from_hf(tensors, config))
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -230,12 +218,13 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Pat
         raise CheckpointError(f"{source}: lacks {len(missing)} parameters of the model, first {missing[0]}.")
     if foreign := sorted(state.keys() - own.keys()):
         raise CheckpointError(f"{source}: holds {len(foreign)} parameters that the model lacks, first {foreign[0]}.")
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape:
+    lazy = LazyTensors.of(state)
+    for name, tensor in own.items():
+        if lazy.shape(name) != tuple(tensor.shape):
             raise CheckpointError(
-                f"{source}: {name} has shape {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}. "
+                f"{source}: {name} has shape {lazy.shape(name)}, the model has {tuple(tensor.shape)}. "
                 "The checkpoint is of another model size."
             )
     with torch.no_grad():
-        for name, tensor in state.items():
-            own[name].copy_(tensor)
+        for name in lazy:
+            own[name].copy_(lazy[name])

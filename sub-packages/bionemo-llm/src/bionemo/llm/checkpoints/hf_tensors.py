@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensor, LazyTensors
 
 
 QKV = ("query", "key", "value")
@@ -34,18 +35,28 @@ def fuse_qkv(parts: Iterable[Tensor], num_attention_heads: int) -> Tensor:
 
 
 class TensorReader:
-    """Hands out a file's tensors one by one in float32, each of the shape that is expected.
+    """Hands out a checkpoint's tensors one by one in float32, each of the shape that is expected; nothing is read yet.
 
     Args:
-        tensors: The file's content; it stays as it is.
+        tensors: The checkpoint's content; it stays as it is.
         ignored_suffixes: Names with these endings carry nothing and are left out.
+        ignored_prefixes: Names with these beginnings belong to parts that the model does not have.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], ignored_suffixes: tuple[str, ...] = ()) -> None:
-        self.remaining = {name: tensor for name, tensor in tensors.items() if not name.endswith(ignored_suffixes)}
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        ignored_suffixes: tuple[str, ...] = (),
+        ignored_prefixes: tuple[str, ...] = (),
+    ) -> None:
+        self.remaining = {
+            name: tensor
+            for name, tensor in LazyTensors.of(tensors).entries.items()
+            if not name.endswith(ignored_suffixes) and not name.startswith(ignored_prefixes)
+        }
 
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Remove a tensor and give it.
+    def take(self, name: str, *shape: int) -> LazyTensor:
+        """Remove a tensor and return it.
 
         Raises:
             CheckpointError: It is missing or has another shape.
@@ -53,19 +64,45 @@ class TensorReader:
         if name not in self.remaining:
             raise CheckpointError(f"the weights lack {name}, which config.json asks for.")
         tensor = self.remaining.pop(name)
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(f"{name} has shape {tuple(tensor.shape)}, config.json asks for {shape}.")
-        return tensor.float()
+        if tensor.shape != shape:
+            raise CheckpointError(f"{name} has shape {tensor.shape}, config.json asks for {shape}.")
+        return LazyTensor(shape, lambda: tensor.read().float())
 
-    def take_rows(self, name: str, num_rows: int, padded_rows: int, *columns: int) -> Tensor:
-        """Remove a table and give it with zero rows appended, as Megatron pads a vocabulary.
+    def take_rows(self, name: str, num_rows: int, padded_rows: int, *columns: int) -> LazyTensor:
+        """Remove a table and return it with zero rows appended, as Megatron pads a vocabulary.
 
         Raises:
             CheckpointError: It is missing or has another shape.
         """
-        table = torch.zeros(padded_rows, *columns)
-        table[:num_rows] = self.take(name, num_rows, *columns)
-        return table
+        rows = self.take(name, num_rows, *columns)
+
+        def read() -> Tensor:
+            table = torch.zeros(padded_rows, *columns)
+            table[:num_rows] = rows.read()
+            return table
+
+        return LazyTensor((padded_rows, *columns), read)
+
+    def take_qkv(self, names: Iterable[str], num_attention_heads: int, hidden: int, *columns: int) -> LazyTensor:
+        """Remove query, key and value, [hidden, ...] each, and return them fused.
+
+        Raises:
+            CheckpointError: One is missing or has another shape.
+        """
+        parts = [self.take(name, hidden, *columns) for name in names]
+        return LazyTensor(
+            (len(parts) * hidden, *columns), lambda: fuse_qkv((part.read() for part in parts), num_attention_heads)
+        )
+
+    def check_tied(self, name: str, tied: LazyTensor, num_rows: int) -> None:
+        """Remove a tensor that repeats the first rows of another one, where the file has it.
+
+        Raises:
+            CheckpointError: It does not repeat them.
+        """
+        copy = self.remaining.pop(name, None)
+        if copy is not None and not torch.equal(copy.read().float(), tied.read()[:num_rows]):
+            raise CheckpointError(f"{name} differs from the tensor that the model ties it to.")
 
     def finish(self, kind: str) -> None:
         """Refuse tensors that nobody asked for.

@@ -87,11 +87,11 @@ class BertOutput(NamedTuple):
     """Result of a padded forward pass in batch-first layout.
 
     Attributes:
-        token_logits: [B, S, V] over the real vocabulary; zero at padding.
+        token_logits: [B, S, V] over the real vocabulary; zero at padding. None of a model without masked-token head.
         hidden_states: If asked for, L + 1 tensors [B, S, H] as in :class:`PackedOutput`; zero at padding.
     """
 
-    token_logits: Tensor
+    token_logits: Tensor | None
     hidden_states: tuple[Tensor, ...] | None
 
 
@@ -314,7 +314,7 @@ class MegatronBioBertModel(MegatronModule):
         if output_hidden_states:
             inner[-1] = hidden_states
         logits = None
-        if not skip_logits:
+        if not skip_logits and self.lm_head is not None:
             rows = hidden_states if logit_rows is None else hidden_states.index_select(0, logit_rows)
             logits = self.logits(rows)
         return PackedOutput(logits, hidden_states, tuple(inner) if output_hidden_states else None)
@@ -350,6 +350,11 @@ class MegatronBioBertModel(MegatronModule):
                 hidden_states, tensor_parallel_output_grad=False, group=self.placement.groups.tp
             )
         return hidden_states.squeeze(1)
+
+    def remove_token_head(self) -> None:
+        """Remove the masked-token head in place: hidden states are all that is left."""
+        self.lm_head = None
+        self.output_layer = None
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """Project [M, H] to the real vocabulary, [M, V]; tensor-parallel ranks to their share of the padded one."""
@@ -389,11 +394,11 @@ class MegatronBioBertModel(MegatronModule):
         def to_padded(values: Tensor) -> Tensor:
             return unpack_to_padded(values, packed["cu_seqlens"], *input_ids.shape, attention_mask=attention_mask)
 
-        assert output.token_logits is not None
+        logits = None if output.token_logits is None else to_padded(output.token_logits)
         hidden_states = None
         if output.all_hidden_states is not None:
             hidden_states = tuple(to_padded(states) for states in output.all_hidden_states)
-        return BertOutput(to_padded(output.token_logits), hidden_states)
+        return BertOutput(logits, hidden_states)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, tokentype_ids: Tensor | None = None
@@ -418,7 +423,7 @@ class MegatronBioBertModel(MegatronModule):
         want_hidden = config.include_hiddens or config.include_embeddings or config.return_embeddings
         output = self.forward_padded(input_ids, attention_mask, output_hidden_states=want_hidden)
         result: dict[str, Tensor | None] = {"binary_logits": None}
-        if not config.skip_logits:
+        if output.token_logits is not None and not config.skip_logits:
             padding = config.padded_vocab_size(self.vocab_size) - self.vocab_size
             logits = output.token_logits.transpose(0, 1)  # padding columns take no probability
             result["token_logits"] = F.pad(logits, (0, padding), value=torch.finfo(logits.dtype).min)
