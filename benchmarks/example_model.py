@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bionemo.example_model.scripts.example_model import FinetuneConfig, PredictConfig, TrainConfig
+from bionemo.example_model.config import FinetuneConfig, PredictConfig, TrainConfig
 
 
 TARGET_ACCURACY, TARGET_S = 0.95, 60.0

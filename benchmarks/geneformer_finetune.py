@@ -25,8 +25,8 @@ from bionemo.geneformer.api import build_geneformer, geneformer_config, save_gen
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.labels import number_classes, stratified_folds
 from bionemo.geneformer.finetune import finetune
+from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig
 from bionemo.geneformer.scores import classification_scores
-from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
 

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pretrain a small GPT on the bytes of a text file: ``python scripts/gpt-pretrain.py --data-path book.txt``."""
 
-from bionemo.example_model.scripts.gpt_pretrain import entrypoint
+import sys
+
+from bionemo.example_model.scripts.gpt_pretrain import main
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

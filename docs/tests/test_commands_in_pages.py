@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bionemo.core.config import parse
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, check_flags
+from bionemo.esm2.train_config import TrainESM2Config, check_flags
 
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,10 @@
 `--help` lists the flags.
 """
 
-from bionemo.esm2.scripts.train_esm2 import entrypoint
+import sys
+
+from bionemo.esm2.scripts.train_esm2 import main
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

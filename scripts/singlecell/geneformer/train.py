@@ -8,8 +8,10 @@
 `--help` lists the flags.
 """
 
-from bionemo.geneformer.scripts.train_geneformer import entrypoint
+import sys
+
+from bionemo.geneformer.scripts.train_geneformer import main
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

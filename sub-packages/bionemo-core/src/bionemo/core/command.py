@@ -1,25 +1,135 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every command does around its work: logging, exit codes, and one line instead of a traceback.
+"""The skeleton of every command: flags and YAML to a config, the job imported after that, one exit code.
 
 Exit codes: 0 done, 1 failed run, 2 bad input, 130 interrupted. stdout carries the result, stderr everything else.
+An error is one line; ``--debug`` shows its traceback.
 """
 
 import contextlib
+import dataclasses
+import importlib
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError
+from bionemo.core.config import parse
+from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, ConfigError
 from bionemo.core.ranks import process_rank
 
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
+ConfigT = TypeVar("ConfigT")
+
 _WORKER_TRACEBACK = "Original Traceback (most recent call last):"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command(Generic[ConfigT]):
+    """A console script: call it with arguments (those of this process unless given), get the exit code.
+
+    Attributes:
+        config_class: Settings of the job; each field is a flag, see :mod:`bionemo.core.config`.
+        job: ``"module:function"``, imported after the flags have been checked, or the function itself. It is called
+            with the config. An int that it returns is the exit code; anything else but None is printed to stdout.
+        prog: Name of the command in ``--help`` and in messages.
+        check: Raises ConfigError where settings contradict each other.
+        prepare: Called before the job is imported.
+    """
+
+    config_class: type[ConfigT]
+    job: str | Callable[[ConfigT], Any]
+    prog: str
+    check: Callable[[ConfigT], None] | None = None
+    prepare: Callable[[], None] | None = None
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run the command and return its exit code; ``--help`` and ``--version`` raise SystemExit(0)."""
+        return run_command(self.run, argv, prog=self.prog)
+
+    def parse(self, argv: Sequence[str]) -> ConfigT:
+        """Build and check the config that the arguments describe.
+
+        Raises:
+            ConfigError: A flag, a key or a value is wrong, or settings contradict each other.
+        """
+        config = parse(self.config_class, argv, prog=self.prog)
+        if self.check is not None:
+            self.check(config)
+        return config
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Parse, import the job, run it and print what it made; errors are raised."""
+        config = self.parse(argv)
+        if self.prepare is not None:
+            self.prepare()
+        result = _load_job(self.job)(config)
+        if isinstance(result, int):
+            return result
+        if result is not None:
+            print_result(result)
+        return 0
+
+
+def command(
+    config_class: type[ConfigT],
+    job: str | Callable[[ConfigT], Any],
+    *,
+    prog: str,
+    check: Callable[[ConfigT], None] | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> Command[ConfigT]:
+    """Build the ``main`` of a console script; see :class:`Command` for the arguments.
+
+    >>> main = command(TrainESM2Config, "bionemo.esm2.train:train", prog="train_esm2")  # doctest: +SKIP
+    """
+    return Command(config_class=config_class, job=job, prog=prog, check=check, prepare=prepare)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandGroup:
+    """A console script whose first argument names one of several commands, as in ``example_model train``.
+
+    Attributes:
+        prog: Name of the script.
+        commands: First argument to command.
+    """
+
+    prog: str
+    commands: Mapping[str, Command[Any]]
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run the named command and return its exit code."""
+        return run_command(self.run, argv, prog=self.prog)
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Run the named command; errors are raised.
+
+        Raises:
+            ConfigError: There is no such command.
+        """
+        names = ",".join(self.commands)
+        if argv and argv[0] in ("-h", "--help"):
+            first = next(iter(self.commands))
+            sys.stdout.write(f"usage: {self.prog} {{{names}}} [flags]; see {self.prog} {first} --help\n")
+            return 0
+        if not argv or argv[0] not in self.commands:
+            found = argv[0] if argv else "no step"
+            raise ConfigError(f"{found}: expected one of {', '.join(self.commands)}, then its flags.")
+        return self.commands[argv[0]].run(argv[1:])
+
+
+def _load_job(job: str | Callable[[ConfigT], Any]) -> Callable[[ConfigT], Any]:
+    if callable(job):
+        return job
+    module, _, name = job.partition(":")
+    function: Callable[[ConfigT], Any] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def run_command(

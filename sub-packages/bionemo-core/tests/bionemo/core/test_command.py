@@ -4,11 +4,25 @@
 import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
-from bionemo.core.command import print_result, run_command
-from bionemo.core.errors import CheckpointError, DataError, ResourceError
+from bionemo.core.command import CommandGroup, command, print_result, run_command
+from bionemo.core.config import option
+from bionemo.core.errors import CheckpointError, ConfigError, DataError, ResourceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountConfig:
+    """Count to a number."""
+
+    to: int = option(3, help="Where to stop.")
+
+
+def refuse_13(config):
+    if config.to == 13:
+        raise ConfigError("--to 13: brings bad luck.")
 
 
 def raising(error):
@@ -118,3 +132,52 @@ def test_closed_pipe_is_silent():
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 1
+
+
+def test_a_command_checks_flags_then_prepares_then_imports_its_job(tmp_path, monkeypatch, capsys):
+    (tmp_path / "job_of_this_test.py").write_text(
+        "import sys\nassert 'ready' in sys.argv, 'imported before it was prepared'\n"
+        "def count(config): return ' '.join(map(str, range(config.to)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["p"])
+    main = command(
+        CountConfig,
+        "job_of_this_test:count",
+        prog="count",
+        check=refuse_13,
+        prepare=lambda: sys.argv.append("ready"),
+    )
+    assert main(["--to", "13"]) == 2
+    assert main(["--too", "1"]) == 2
+    assert "job_of_this_test" not in sys.modules
+    assert sys.argv == ["p"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "count: error: --to 13: brings bad luck.",
+        "count: error: --too: no such flag. Did you mean --to? See --help.",
+    ]
+    assert main(["--to", "4"]) == 0
+    assert capsys.readouterr() == ("0 1 2 3\n", "")
+    sys.modules.pop("job_of_this_test")
+
+
+@pytest.mark.parametrize(("result", "status", "out"), [(None, 0, ""), (2, 2, ""), ("a/b", 0, "a/b\n")])
+def test_what_a_job_returns(result, status, out, capsys):
+    assert command(CountConfig, lambda config: result, prog="count")([]) == status
+    assert capsys.readouterr() == (out, "")
+
+
+def test_first_argument_chooses_among_commands(capsys):
+    commands = {name: command(CountConfig, lambda config, n=name: n, prog=f"g {name}") for name in ("one", "two")}
+    group = CommandGroup(prog="g", commands=commands)
+    assert group(["two", "--to", "1"]) == 0
+    assert group(["three"]) == 2
+    assert group([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "two\n"
+    assert err.splitlines() == [
+        "g: error: three: expected one of one, two, then its flags.",
+        "g: error: no step: expected one of one, two, then its flags.",
+    ]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
+from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.training.metrics_csv import read_metrics
 
 

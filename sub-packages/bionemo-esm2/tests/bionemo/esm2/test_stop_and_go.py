@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import pretrain_task, resolve
+from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.training.pretrain import PreparedRun, prepare_run
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.data.fasta import write_fasta

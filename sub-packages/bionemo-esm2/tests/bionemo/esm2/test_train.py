@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.command import run_command
 from bionemo.core.errors import BionemoError
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
+from bionemo.esm2.scripts.train_esm2 import main
 from bionemo.esm2.train import train
+from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.llm.training.run_directory import RunDirectory
@@ -269,7 +269,7 @@ def test_weights_of_a_checkpoint_start_a_new_run(reference_run: Path, fasta: Pat
 
 
 def run_main(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    status = run_command(main, [str(argument) for argument in arguments], prog="train_esm2")
+    status = main([str(argument) for argument in arguments])
     captured = capfd.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith("train_esm2: error")]
     assert "Traceback" not in captured.err

@@ -12,8 +12,8 @@ import torch
 
 import bionemo.llm.training.lightning_engine
 import bionemo.llm.training.resolve
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
 from bionemo.esm2.train import train
+from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.data.fasta import write_fasta

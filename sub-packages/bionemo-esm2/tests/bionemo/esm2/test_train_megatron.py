@@ -21,11 +21,11 @@ import pytest
 import torch
 
 import bionemo.llm.training.resolve
-from bionemo.core.command import run_command
 from bionemo.core.errors import CheckpointError, ParallelismError
 from bionemo.core.files import is_leftover
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config, main
+from bionemo.esm2.scripts.train_esm2 import main
 from bionemo.esm2.train import train
+from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.checkpoints.consolidate import consolidate
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
 from bionemo.llm.checkpoints.shards import ShardReader
@@ -381,7 +381,7 @@ STAGES_IN_PIECES = "--devices=2 --pipeline-model-parallel-size=2 --virtual-pipel
 def launch(flags: str, fasta: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> str:
     """Give the last line of a command that ends with the exit code of bad input, before it has trained."""
     place = [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", "--accelerator=cpu"]
-    assert run_command(main, [*place, *SHAPE, *flags.split()], prog="train_esm2") == 2
+    assert main([*place, *SHAPE, *flags.split()]) == 2
     assert not (tmp_path / "run/metrics.csv").exists()
     return capfd.readouterr().err.strip().splitlines()[-1]
 

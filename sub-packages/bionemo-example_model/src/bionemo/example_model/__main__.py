@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bionemo.example_model``."""
 
-from bionemo.example_model.scripts.example_model import entrypoint
+import sys
+
+from bionemo.example_model.scripts.example_model import main
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

@@ -24,7 +24,7 @@ from bionemo.core.data.multi_epoch_dataset import EpochIndex, MultiEpochDatasetR
 from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
-from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig
+from bionemo.example_model.gpt_config import GPTPretrainConfig
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
 from bionemo.llm.checkpoints.training_state import check_agreement, read_training_state
 from bionemo.llm.lightning import BionemoLightningModule

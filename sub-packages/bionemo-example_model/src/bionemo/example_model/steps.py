@@ -15,6 +15,7 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import atomic_file, write_text
 from bionemo.core.progress import progress_bar
+from bionemo.example_model.config import FinetuneConfig, PredictConfig, TrainConfig
 from bionemo.example_model.lightning_basic import (
     SIZE,
     BionemoLightningModule,
@@ -25,7 +26,6 @@ from bionemo.example_model.lightning_basic import (
     PretrainConfig,
     freeze_parent,
 )
-from bionemo.example_model.scripts.example_model import FinetuneConfig, PredictConfig, TrainConfig
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 from bionemo.llm.training.trainer import build_trainer, resolve_accelerator, resolve_precision
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 import transformers
 
-from bionemo.core.command import run_command
 from bionemo.core.errors import EXIT_BAD_INPUT
 from bionemo.example_model.gpt import GPT, GPT2Layout, MicroBatches, TextWindows
-from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig, main
+from bionemo.example_model.gpt_config import GPTPretrainConfig
+from bionemo.example_model.scripts.gpt_pretrain import main
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
 from bionemo.testing.import_check import import_check
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
@@ -31,7 +31,7 @@ def text(tmp_path_factory):
 
 def run(text, folder, *flags, steps=6):
     flags = ["--data-path", str(text), "--result-dir", str(folder), *SMALL, "--num-steps", str(steps), *flags]
-    status = run_command(main, [*flags, "--accelerator", "cpu"], prog="gpt-pretrain.py")
+    status = main([*flags, "--accelerator", "cpu"])
     assert status == 0
     return folder / "gpt"
 
@@ -119,7 +119,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, flags, text_of_error):
     short = tmp_path / "short.txt"
     short.write_text("x" * 100)
     argv = [flag.format(short=short) for flag in flags]
-    assert run_command(main, argv, prog="gpt-pretrain.py") == EXIT_BAD_INPUT
+    assert main(argv) == EXIT_BAD_INPUT
     err = capsys.readouterr().err
     assert re.search(f"^gpt-pretrain.py: error: .*{re.escape(text_of_error)}", err, re.MULTILINE), err
     assert not (tmp_path / "results").exists()
@@ -128,7 +128,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, flags, text_of_error):
 def test_another_setting_does_not_continue_the_run(text, tmp_path, capsys):
     run(text, tmp_path, steps=2)
     flags = ["--data-path", str(text), "--result-dir", str(tmp_path), *SMALL, "--resume-if-exists", "--num-steps", "2"]
-    assert run_command(main, [*flags, "--lr", "0.5"], prog="gpt-pretrain.py") == EXIT_BAD_INPUT
+    assert main([*flags, "--lr", "0.5"]) == EXIT_BAD_INPUT
     assert "was trained with lr = 0.001, this run has 0.5" in capsys.readouterr().err
 
 

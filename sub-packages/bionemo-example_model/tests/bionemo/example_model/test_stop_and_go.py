@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from bionemo.example_model.gpt import MicroBatches, TextWindows, build_module, build_run_trainer, collate
-from bionemo.example_model.scripts.gpt_pretrain import GPTPretrainConfig
+from bionemo.example_model.gpt_config import GPTPretrainConfig
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.harnesses.stop_and_go import RECORDING_CALLBACKS, StopAndGoHarness, get_callback

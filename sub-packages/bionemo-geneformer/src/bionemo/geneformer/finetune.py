@@ -35,13 +35,13 @@ from bionemo.geneformer.data.labels import (
     stratified_split,
 )
 from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig
 from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, freeze_layers
 from bionemo.geneformer.model.model import GeneformerMaskedLM
 from bionemo.geneformer.scores import classification_scores, regression_scores
-from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.model.lora import add_lora, merge_lora
 from bionemo.llm.training.pretrain import log_file

@@ -25,8 +25,8 @@ from bionemo.geneformer.model.finetune_token_regressor import (
 )
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import VARIANTS
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.training import pretrain

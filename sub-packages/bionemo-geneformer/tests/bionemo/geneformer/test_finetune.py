@@ -22,7 +22,8 @@ from bionemo.geneformer.api import (
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_tokenizer
 from bionemo.geneformer.finetune import finetune
-from bionemo.geneformer.scripts.finetune_geneformer import FinetuneGeneformerConfig, check_flags, main
+from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
+from bionemo.geneformer.scripts.finetune_geneformer import main
 from bionemo.llm.training.metrics_csv import read_metrics
 
 

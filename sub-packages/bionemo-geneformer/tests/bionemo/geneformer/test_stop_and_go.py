@@ -11,10 +11,10 @@ from bionemo.geneformer.api import geneformer_config
 from bionemo.geneformer.data.cell_tokens import TokenLists
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.geneformer.train import build_optimizer_config
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.training.engine import build_engine
 from bionemo.llm.training.pretrain import build_run_trainer

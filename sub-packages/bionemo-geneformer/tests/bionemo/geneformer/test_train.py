@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.command import run_command
 from bionemo.core.errors import BionemoError
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig, main
+from bionemo.geneformer.scripts.train_geneformer import main
 from bionemo.geneformer.train import train
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.kills import Kill, kill_runner
@@ -192,7 +192,7 @@ def test_other_families_train(family: str, position: str, cell_files, tmp_path: 
 
 
 def run_main(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    status = run_command(main, [str(argument) for argument in arguments], prog="train_geneformer")
+    status = main([str(argument) for argument in arguments])
     captured = capfd.readouterr()
     assert "Traceback" not in captured.err
     return status, "\n".join(line for line in captured.err.splitlines() if line.startswith("train_geneformer: error"))

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from bionemo.geneformer.api import load_geneformer
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.geneformer.train import train
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.checkpoints.consolidate import consolidate
 from bionemo.llm.checkpoints.hf_directory import read_tensors
 from bionemo.llm.checkpoints.shards import ShardReader

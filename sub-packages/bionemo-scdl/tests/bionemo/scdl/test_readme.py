@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 from bionemo.core.config import parse
-from bionemo.scdl.scripts.convert_h5ad_to_scdl import ConvertConfig
-from bionemo.scdl.scripts.scdl_info import InfoConfig
+from bionemo.scdl.convert_config import ConvertConfig
+from bionemo.scdl.info_config import InfoConfig
 
 
 README = Path(__file__).parents[3] / "README.md"

@@ -21,21 +21,22 @@ from typing import Any, Literal, cast, get_args
 import pooch
 
 from bionemo.core import BIONEMO_CACHE_DIR
+from bionemo.core.command import command, print_result
 from bionemo.core.data import archives
 from bionemo.core.data.download_cache import cached_path, lock, make_cache_dir, remember_path
+from bionemo.core.data.download_config import DownloadConfig, SourceOptions
 from bionemo.core.data.http_download import DownloadError, download_http, hub_request
-from bionemo.core.data.load_command import entrypoint, main, print_resources  # noqa: F401 established place
+from bionemo.core.data.load_command import print_resources, run_download
 from bionemo.core.data.resource import Resource, get_all_resources
-from bionemo.core.errors import EXIT_BAD_INPUT, ChecksumError, MissingDependencyError, ResourceError
+from bionemo.core.errors import EXIT_BAD_INPUT, BionemoError, ChecksumError, MissingDependencyError, ResourceError
 from bionemo.core.files import move_into_place
 from bionemo.core.optional_deps import require
 
 
-__all__ = ("NGCDownloader", "default_ngc_client", "default_pbss_client", "load")
+__all__ = ("NGCDownloader", "default_ngc_client", "default_pbss_client", "load", "print_resources")
 
 logger = logging.getLogger(__name__)
 
-SourceOptions = Literal["auto", "https", "hf", "ngc", "pbss"]
 DEFAULT_SOURCE = cast("SourceOptions", os.environ.get("BIONEMO_DATA_SOURCE") or "auto")  # checked on use
 
 _PUBLIC_SOURCES: tuple[SourceOptions, ...] = ("https", "hf", "ngc")
@@ -313,6 +314,41 @@ def _check_digest(resource: Resource, partial: Path) -> None:
             f"Resource '{resource.tag}': the downloaded file has sha256 {actual}, expected {resource.sha256}. "
             "It was removed; try again or another source."
         )
+
+
+def main(
+    download_all: bool,
+    list_resources: bool,
+    artifact_name: str | None,
+    source: Any = None,
+    cache_dir: Path | None = None,
+) -> str | None:
+    """Do what ``download_bionemo_data`` does; kept for callers of BioNeMo 2.
+
+    Returns:
+        What went wrong, in one text, or None.
+    """
+    try:
+        config = DownloadConfig(
+            artifact=artifact_name,
+            list_resources=list_resources,
+            download_all=download_all,
+            source=source,
+            cache_dir=cache_dir,
+        )
+        path = _run(config)
+    except BionemoError as error:
+        return str(error)
+    if path is not None:
+        print_result(path)
+    return None
+
+
+def _run(config: DownloadConfig) -> Path | None:
+    return run_download(config, load, default_source=DEFAULT_SOURCE)
+
+
+entrypoint = command(DownloadConfig, _run, prog="download_bionemo_data")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bionemo.core.files import atomic_directory
 from bionemo.core.progress import progress_bar
 from bionemo.esm2.data.cluster_files import TRAIN_COLUMN, VALID_COLUMN
 from bionemo.esm2.data.fasta import IllegalPolicy
+from bionemo.esm2.data.prepare_config import PrepareESM2DataConfig
 from bionemo.esm2.data.sequence_store import SequenceStore
 from bionemo.esm2.data.sequence_store_writer import build_store
 from bionemo.esm2.data.splits import split_train_valid
@@ -29,6 +30,34 @@ TRAIN_NAME = "train_clusters.parquet"
 VALID_NAME = "valid_clusters.parquet"
 STORE_NAME = "store"
 _CLUSTERS_AT_ONCE = 65_536
+
+
+def prepare(config: PrepareESM2DataConfig) -> Path:
+    """Write what ``prepare_esm2_data`` was asked for.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        BionemoError: Bad input; the message names the file and the record.
+    """
+    if config.format == "store":
+        return build_store(
+            config.fasta,
+            config.output_dir,
+            clusters_path=config.clusters,
+            on_illegal=config.illegal,
+            overwrite=config.overwrite,
+        ).path
+    return write_sqlite(
+        config.fasta,
+        config.output_dir,
+        clusters_path=config.clusters,
+        valid_fraction=config.valid_fraction,
+        seed=config.seed,
+        on_illegal=config.illegal,
+        overwrite=config.overwrite,
+    )
 
 
 def write_sqlite(

@@ -3,72 +3,13 @@
 """The command ``prepare_esm2_data``: FASTA to what pretraining reads."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from bionemo.core.command import run_command
-from bionemo.core.config import explicit_fields, option, parse
-from bionemo.core.errors import ConfigError
+from bionemo.core.command import command
+from bionemo.esm2.data.prepare_config import PrepareESM2DataConfig, check_flags
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepareESM2DataConfig:
-    """Turn a FASTA file into a sequence store, checked from end to end, in constant memory."""
-
-    fasta: Path = option(help="Protein sequences: FASTA or FASTA.gz.")
-    output_dir: Path = option(help="Folder to write; it appears when it is complete.")
-    clusters: Path | None = option(
-        None, help="Two columns, representative and member: a tab-separated table (.tsv, .tsv.gz) or .parquet."
-    )
-    format: Literal["store", "sqlite"] = option(
-        "store", help="store: memory-mapped; sqlite: the established database with two parquet files."
-    )
-    valid_fraction: float = option(0.05, help="With --format sqlite: share of the clusters held out.")
-    seed: int = option(42, help="With --format sqlite: seed of the split.")
-    illegal: Literal["error", "unk"] = option("error", help="What a character outside the vocabulary is.")
-    overwrite: bool = option(False, help="Replace what an earlier call wrote to --output-dir.")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, prepare, print the folder written."""
-    config = parse(PrepareESM2DataConfig, argv, prog="prepare_esm2_data")
-    split_flags = explicit_fields(config) & {"valid_fraction", "seed"}
-    if config.format == "store" and split_flags:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(split_flags))
-        raise ConfigError(f"{names} belongs to --format sqlite: a store is split when it is trained on.")
-
-    if config.format == "store":
-        from bionemo.esm2.data.sequence_store_writer import build_store
-
-        path = build_store(
-            config.fasta,
-            config.output_dir,
-            clusters_path=config.clusters,
-            on_illegal=config.illegal,
-            overwrite=config.overwrite,
-        ).path
-    else:
-        from bionemo.esm2.data.prepare import write_sqlite
-
-        path = write_sqlite(
-            config.fasta,
-            config.output_dir,
-            clusters_path=config.clusters,
-            valid_fraction=config.valid_fraction,
-            seed=config.seed,
-            on_illegal=config.illegal,
-            overwrite=config.overwrite,
-        )
-    sys.stdout.write(f"{path}\n")
-    return 0
-
-
-def entrypoint() -> None:
-    """Console script."""
-    sys.exit(run_command(main, prog="prepare_esm2_data"))
+main = command(PrepareESM2DataConfig, "bionemo.esm2.data.prepare:prepare", prog="prepare_esm2_data", check=check_flags)
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

@@ -3,148 +3,16 @@
 """``train_esm2``: pretrain ESM-2 from FASTA files or from cluster and database files."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal
 
-from bionemo.core.command import print_result, run_command
-from bionemo.core.config import option, parse
-from bionemo.core.errors import ConfigError
-from bionemo.esm2.model.sizes import ESM2_SIZES
-from bionemo.llm.training.config import (
-    BATCHES,
-    DATA,
-    MODEL,
-    OUTPUT,
-    SHAPE_FIELDS,
-    TRAINING,
-    PretrainConfig,
-    SampleLimit,
-    check_contradictions,
-    flag,
-)
+from bionemo.core.command import command
+from bionemo.esm2.train_config import TrainESM2Config, check_flags
 from bionemo.llm.training.third_party_warnings import silence_third_parties
 
 
-CLUSTER_FIELDS = ("train_cluster_path", "train_database_path", "valid_cluster_path", "valid_database_path")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainESM2Config(PretrainConfig):
-    """Pretrain ESM-2 on protein sequences, to a checkpoint that transformers opens."""
-
-    at_least_one: ClassVar[tuple[str, ...]] = (
-        *PretrainConfig.at_least_one,
-        "max_seq_length",
-        "scheduler_num_steps",
-        *SHAPE_FIELDS,
-    )
-
-    train_fasta: Path | None = option(
-        None, group=DATA, help="Training sequences: FASTA, FASTA.gz, or a prepared store."
-    )
-    valid_fasta: Path | None = option(None, group=DATA, help="Validation sequences, like --train-fasta.")
-    valid_fraction: float = option(
-        0.05, group=DATA, help="Share of --train-fasta held out when no --valid-fasta is given."
-    )
-    train_cluster_path: Path | None = option(
-        None, group=DATA, help="Parquet file, column ur90_id: members of each cluster."
-    )
-    train_database_path: Path | None = option(None, group=DATA, help="SQLite file, table protein(id, sequence).")
-    valid_cluster_path: Path | None = option(None, group=DATA, help="Parquet file, column ur50_id.")
-    valid_database_path: Path | None = option(None, group=DATA, help="SQLite file of the validation sequences.")
-
-    model: str | None = option(
-        None, group=MODEL, choices=tuple(ESM2_SIZES), help="A published size, instead of the four sizes."
-    )
-    num_layers: int = option(33, group=MODEL, help="Transformer layers.")
-    hidden_size: int = option(1280, group=MODEL, help="Channels of a token.")
-    num_attention_heads: int = option(20, group=MODEL, help="Attention heads.")
-    ffn_hidden_size: int = option(5120, group=MODEL, help="Channels of the feed-forward layer.")
-    biobert_spec_option: Literal["esm2_bert_layer_local_spec", "esm2_bert_layer_with_transformer_engine_spec"] = (
-        option(
-            "esm2_bert_layer_with_transformer_engine_spec",
-            group=MODEL,
-            help="Layer spec; both build the same local layers.",
-        )
-    )
-    init_from_hf: Path | None = option(
-        None, group=MODEL, help="Start from the weights of an ESM-2 folder of transformers."
-    )
-
-    min_seq_length: int | None = option(None, group=BATCHES, help="Established padding floor; nothing is padded here.")
-    max_seq_length: int = option(
-        1024, group=BATCHES, help="Longest sequence in tokens with special ones; longer are cropped."
-    )
-    random_mask_strategy: Literal["ordinary_tokens", "all_tokens", "amino_acids_only"] = option(
-        "ordinary_tokens", group=BATCHES, help="Ids of random tokens: 4-30, 0-32, or 4-23."
-    )
-
-    warmup_steps: int | None = option(
-        None, group=TRAINING, help="Steps to the peak; the smaller of 2000 and 10 % of the steps."
-    )
-    scheduler_num_steps: int | None = option(
-        None, group=TRAINING, help="Steps of the whole schedule; default: --num-steps."
-    )
-
-    experiment_name: str = option("esm2", group=OUTPUT, help="Folder of this run.")
-
-    def __post_init__(self) -> None:
-        """Check each value by itself.
-
-        Raises:
-            ConfigError: A number is out of range; the message names the flag.
-        """
-        super().__post_init__()
-        if not 0 < self.valid_fraction < 1:
-            raise ConfigError(f"--valid-fraction {self.valid_fraction}: must lie between 0 and 1.")
-
-    @property
-    def sample_limit(self) -> SampleLimit:
-        """What bounds a sample's length."""
-        return SampleLimit("--max-seq-length", self.max_seq_length)
-
-
-CONTRADICTIONS = (
-    ("model", SHAPE_FIELDS),
-    ("train_fasta", CLUSTER_FIELDS),
-    ("valid_fasta", ("valid_fraction", "valid_cluster_path", "valid_database_path")),
-    ("init_from_hf", ("restore_from_checkpoint_path",)),
-    ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS)),
+main = command(
+    TrainESM2Config, "bionemo.esm2.train:train", prog="train_esm2", check=check_flags, prepare=silence_third_parties
 )
 
 
-def check_flags(config: TrainESM2Config) -> None:
-    """Refuse flags that contradict each other, and a run without data.
-
-    Raises:
-        ConfigError: The message names the flags.
-    """
-    check_contradictions(config, CONTRADICTIONS)
-    if config.train_fasta is None:
-        missing = [flag(name) for name in CLUSTER_FIELDS if getattr(config, name) is None]
-        if len(missing) == len(CLUSTER_FIELDS):
-            raise ConfigError("no training data: give --train-fasta FILE, or the four cluster and database paths.")
-        if missing:
-            raise ConfigError(f"{', '.join(missing)}: required beside the other cluster and database paths.")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Parse, then train; prints the run's folder."""
-    config = parse(TrainESM2Config, argv, prog="train_esm2")
-    check_flags(config)
-    silence_third_parties()
-    from bionemo.esm2.train import train
-
-    print_result(train(config))
-    return 0
-
-
-def entrypoint() -> None:
-    """Console script."""
-    sys.exit(run_command(main, prog="train_esm2"))
-
-
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

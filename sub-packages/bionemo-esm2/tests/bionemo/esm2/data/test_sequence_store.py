@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, fasta_path):
 
     code = (
         "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from bionemo.esm2.scripts.prepare_esm2_data import entrypoint; entrypoint()"
+        "from bionemo.esm2.scripts.prepare_esm2_data import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--fasta", str(fasta_path), "--output-dir", str(tmp_path / "store")],

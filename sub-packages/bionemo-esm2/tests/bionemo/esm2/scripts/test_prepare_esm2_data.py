@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from bionemo.core.command import run_command
 from bionemo.core.config_parser import build_parser
+from bionemo.esm2.data.prepare_config import PrepareESM2DataConfig
 from bionemo.esm2.data.sequence_store import SequenceStore
-from bionemo.esm2.scripts.prepare_esm2_data import PrepareESM2DataConfig, main
+from bionemo.esm2.scripts.prepare_esm2_data import main
 
 
 FLAGS = """
@@ -19,7 +19,7 @@ FLAGS = """
 
 
 def _run(*arguments):
-    return run_command(main, [str(argument) for argument in arguments], prog="prepare_esm2_data")
+    return main([str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from bionemo.core.config import parse
 from bionemo.core.config_fields import config_fields
-from bionemo.esm2.scripts.train_esm2 import TrainESM2Config
+from bionemo.esm2.train_config import TrainESM2Config
 
 
 FLAGS = """

@@ -3,94 +3,21 @@
 """``example_model {train,finetune,predict}``: the example's three steps."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from bionemo.core import BIONEMO_CACHE_DIR
-from bionemo.core.command import print_result, run_command
-from bionemo.core.config import option, parse
-from bionemo.core.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Settings of all three steps."""
-
-    data_dir: Path = option(BIONEMO_CACHE_DIR, help="Folder with MNIST's IDX files; without them digits are drawn.")
-    batch_size: int = option(128, help="Digits per rank and step.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig(DataConfig):
-    """Train the auto-encoder; the result is a checkpoint and a picture of reconstructions."""
-
-    result_dir: Path = option(Path("results/example_model/pretrain"), help="Where checkpoint and picture go.")
-    num_steps: int = option(200, aliases=("--max-steps",), help="Optimizer steps.")
-    lr: float = option(3e-3, help="Adam's learning rate.")
-    val_check_interval: int = option(50, help="Optimizer steps between validations.")
-    limit_val_batches: int = option(5, help="Batches of a validation.")
-    devices: int = option(1, aliases=("--num-gpus",), help="Processes, or GPUs.")
-    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", help="What to train on.")
-    precision: Literal["auto", "fp32", "bf16-mixed"] = option("auto", help="auto is bf16-mixed on a GPU.")
-    seed: int = option(42, help="Seed of the initial weights.")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained.
-
-        Raises:
-            ConfigError: A size below one.
-        """
-        for name in ("num_steps", "batch_size", "val_check_interval", "limit_val_batches", "devices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 1 or more.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(TrainConfig):
-    """Train a digit classifier from the auto-encoder's checkpoint."""
-
-    result_dir: Path = option(Path("results/example_model/finetune"), help="Where the checkpoint goes.")
-    checkpoint_path: Path = option(
-        Path("results/example_model/pretrain/checkpoint"), help="What train, or an earlier finetune, left."
-    )
-    num_steps: int = option(300, aliases=("--max-steps",), help="Optimizer steps.")
-    keep_decoder: bool = option(False, help="Go on reconstructing beside classifying.")
-    freeze_parent: bool = option(False, help="Train the classifier alone; all other weights stay as they are.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictConfig(DataConfig):
-    """Classify the test digits; the result is predictions.csv (idx, label, prediction) and a picture."""
-
-    result_dir: Path = option(Path("results/example_model/predict"), help="Where table and picture go.")
-    checkpoint_path: Path = option(Path("results/example_model/finetune/checkpoint"), help="What finetune left.")
-    num_digits: int | None = option(None, help="How many test digits; default: all.")
+from bionemo.core.command import CommandGroup, command
+from bionemo.example_model.config import FinetuneConfig, PredictConfig, TrainConfig
 
 
 STEPS = {"train": TrainConfig, "finetune": FinetuneConfig, "predict": PredictConfig}
 
-
-def main(argv: Sequence[str]) -> int:
-    """Parse, then run the step; prints the path of its result."""
-    if not argv or argv[0] not in STEPS:
-        if argv and argv[0] in ("-h", "--help"):
-            sys.stdout.write("usage: example_model {train,finetune,predict} [flags]; see example_model train --help\n")
-            return 0
-        raise ConfigError(f"{argv[0] if argv else 'no step'}: expected one of {', '.join(STEPS)}, then its flags.")
-    config = parse(STEPS[argv[0]], argv[1:], prog=f"example_model {argv[0]}")
-    from bionemo.example_model import steps
-
-    run = {"train": steps.train, "finetune": steps.finetune, "predict": steps.predict}[argv[0]]
-    print_result(run(config))
-    return 0
-
-
-def entrypoint() -> None:
-    """Console script."""
-    sys.exit(run_command(main, prog="example_model"))
+main = CommandGroup(
+    prog="example_model",
+    commands={
+        name: command(config_class, f"bionemo.example_model.steps:{name}", prog=f"example_model {name}")
+        for name, config_class in STEPS.items()
+    },
+)
 
 
 if __name__ == "__main__":
-    entrypoint()
+    sys.exit(main())

@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from bionemo.core.command import run_command
 from bionemo.core.errors import EXIT_BAD_INPUT
 from bionemo.example_model.scripts.example_model import STEPS, main
 
@@ -14,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(capsys, *argv):
-    status = run_command(main, argv, prog="example_model")
+    status = main(argv)
     captured = capsys.readouterr()
     return status, captured.out.strip(), captured.err
 

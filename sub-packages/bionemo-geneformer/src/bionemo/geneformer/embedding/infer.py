@@ -21,6 +21,7 @@ from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.embedding.config import InferGeneformerConfig
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
 from bionemo.geneformer.embedding.portions import (
@@ -36,7 +37,6 @@ from bionemo.geneformer.embedding.portions import (
 )
 from bionemo.geneformer.embedding.predictions import CellHead, finetuned_head, masked_lm_of, sequence_length_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
-from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision

@@ -19,9 +19,9 @@ from bionemo.core.optional_deps import require
 from bionemo.geneformer.data.count_sources import CountSource, open_counts
 from bionemo.geneformer.embedding.portions import read_embeddings
 from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalised, principal_components, variable_genes
+from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 from bionemo.geneformer.evaluation.metrics import batch_mixing, silhouette, stratified_folds, type_scores
 from bionemo.geneformer.evaluation.picture import project_umap, save_umaps
-from bionemo.geneformer.scripts.evaluate_geneformer import EvaluateGeneformerConfig
 
 
 logger = logging.getLogger(__name__)

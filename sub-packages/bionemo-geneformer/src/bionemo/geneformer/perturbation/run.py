@@ -23,6 +23,7 @@ from bionemo.geneformer.data.labelled_cells import open_labelled_cells
 from bionemo.geneformer.data.open_cells import CountReading
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
+from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import (
     PreparedJob,
@@ -40,7 +41,6 @@ from bionemo.geneformer.perturbation.statistics import (
     write_table,
 )
 from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
-from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
 from bionemo.llm.model.biobert.hidden_states import layer_index
 from bionemo.llm.training.data_parallel_ranks import start_ranks

@@ -14,8 +14,9 @@ from bionemo.core.config_parser import build_parser
 from bionemo.core.files import is_leftover
 from bionemo.geneformer.api import GeneformerWithHead, HeadConfig, load_geneformer, save_finetuned
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.embedding.config import InferGeneformerConfig
 from bionemo.geneformer.embedding.portions import read_embeddings, split_portions
-from bionemo.geneformer.scripts.infer_geneformer import InferGeneformerConfig, main
+from bionemo.geneformer.scripts.infer_geneformer import main
 from bionemo.testing.kills import kill_runner
 
 

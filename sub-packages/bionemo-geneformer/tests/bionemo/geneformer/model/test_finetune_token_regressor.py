@@ -16,8 +16,8 @@ from bionemo.geneformer.model.finetune_token_regressor import (
     sequence_length_loss,
     with_sequence_length_head,
 )
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
 from bionemo.geneformer.train import train
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, read_tensors
 from bionemo.llm.data.packing import pack_padded
 from bionemo.llm.model.biobert.model import build_model

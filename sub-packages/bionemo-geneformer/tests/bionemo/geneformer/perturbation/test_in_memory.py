@@ -14,8 +14,8 @@ import pytest
 from bionemo.core.config import from_mapping
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.geneformer.geneformer import Geneformer
+from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
 from bionemo.geneformer.perturbation.run import run_perturbation
-from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig
 
 
 Files = Callable[[str], Any]

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bionemo.core.command import run_command
 from bionemo.core.config import from_mapping
 from bionemo.geneformer.perturbation import job
+from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
 from bionemo.geneformer.perturbation.run import run_perturbation
 from bionemo.geneformer.perturbation.shift_table import open_shifts
-from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig, main
+from bionemo.geneformer.scripts.perturb_geneformer import main
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
 
@@ -127,7 +127,7 @@ def test_earlier_results_against_null_cells(perturbation_files: Files, tmp_path:
         f"--shifts-path={tmp_path / 'sick'}", f"--null-shifts-path={tmp_path / 'well'}",
         f"--results-path={tmp_path / 'out'}",
     ]  # fmt: skip
-    assert run_command(main, arguments, prog="perturb_geneformer") == 0
+    assert main(arguments) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.yaml", "statistics.csv", "volcano.png"}
     table = rows(tmp_path / "out/statistics.csv")
     sick = open_shifts(tmp_path / "sick")
@@ -145,7 +145,7 @@ def test_too_few_shifts_for_statistics_do_not_cost_the_shifts(
     shifts = pq.read_table(tmp_path / "sick/shifts.parquet")
     pq.write_table(shifts.slice(0, 1), tmp_path / "one.parquet")
     arguments = [f"--shifts-path={tmp_path / 'one.parquet'}", f"--results-path={tmp_path / 'out'}"]
-    assert run_command(main, arguments, prog="perturb_geneformer") == 2
+    assert main(arguments) == 2
     assert not (tmp_path / "out").exists()
     changed = {"max_cells": 1, "tokens_per_batch": 64, "filter_cells": ["state=sick"]}
     token = int(pq.read_table(files.tokens)["input_ids"][0].as_py()[1])
@@ -235,7 +235,7 @@ def refused(
         f"--checkpoint-path={files.checkpoint}", f"--data-path={data or files.tokens}",
         f"--results-path={folder / 'out'}", "--accelerator=cpu", *flags,
     ]  # fmt: skip
-    assert run_command(main, arguments, prog="perturb_geneformer") == 2
+    assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     *notes, line = captured.err.strip().splitlines()

@@ -7,7 +7,8 @@ import pytest
 
 from bionemo.core.config_parser import build_parser
 from bionemo.geneformer.data.dictionaries import load_dictionaries
-from bionemo.geneformer.scripts.geneformer_medians import GeneformerMediansConfig, main
+from bionemo.geneformer.medians_config import GeneformerMediansConfig
+from bionemo.geneformer.scripts.geneformer_medians import main
 from bionemo.geneformer.tokenizer.variants import V2
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 from bionemo.testing.cells import make_cells

@@ -6,7 +6,7 @@ import pytest
 from bionemo.core.config import parse
 from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.scripts.perturb_geneformer import PerturbGeneformerConfig, check_flags
+from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, check_flags
 
 
 FLAGS = """

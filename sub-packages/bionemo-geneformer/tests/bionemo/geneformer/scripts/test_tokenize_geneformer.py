@@ -10,7 +10,8 @@ import pytest
 
 from bionemo.core.config_parser import build_parser
 from bionemo.geneformer.data.cell_tokens import open_cell_tokens
-from bionemo.geneformer.scripts.tokenize_geneformer import TokenizeGeneformerConfig, main
+from bionemo.geneformer.scripts.tokenize_geneformer import main
+from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 from bionemo.testing.cells import make_cells
 

@@ -8,7 +8,7 @@ import sys
 
 from bionemo.core.config import parse
 from bionemo.core.config_fields import config_fields
-from bionemo.geneformer.scripts.train_geneformer import TrainGeneformerConfig
+from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.training.config import PretrainConfig
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_json
+from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, WEIGHTS_FILE, read_json, write_checksums, write_tensors
 from bionemo.llm.checkpoints.layouts import find_layout
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, moment_names
@@ -20,6 +21,11 @@ from bionemo.llm.training.run_directory import RunDirectory
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def consolidate_run(config: ConsolidateConfig) -> Path:
+    """Do what ``consolidate_checkpoint`` was asked for; see :func:`consolidate`."""
+    return consolidate(config.run_dir, config.out_dir, checkpoint=config.checkpoint, overwrite=config.overwrite)
 
 
 def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overwrite: bool = False) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.core.command import run_command
 from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import CheckpointError
+from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
 from bionemo.llm.checkpoints.layouts import find_layout
-from bionemo.llm.scripts.consolidate_checkpoint import ConsolidateConfig, main
+from bionemo.llm.scripts.consolidate_checkpoint import main
 
 
 FLAGS = "--checkpoint --overwrite --no-overwrite --config --debug --help -h"
@@ -22,7 +22,7 @@ def test_flags_are_the_golden_list() -> None:
 
 
 def consolidate(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    status = run_command(main, [str(argument) for argument in arguments], prog="consolidate_checkpoint")
+    status = main([str(argument) for argument in arguments])
     return status, capsys.readouterr().err
 
 

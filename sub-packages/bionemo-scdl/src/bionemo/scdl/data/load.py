@@ -9,7 +9,7 @@ from bionemo.core.lazy import lazy_exports
 
 
 if TYPE_CHECKING:
-    from bionemo.core.data.load import SourceOptions
+    from bionemo.core.data.download_config import SourceOptions
     from bionemo.core.data.resource import Resource
 
 

@@ -11,8 +11,9 @@ import pytest
 import scipy.sparse as sp
 
 from bionemo.core.config import parse
+from bionemo.scdl.convert_config import ConvertConfig
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
-from bionemo.scdl.scripts.convert_h5ad_to_scdl import ConvertConfig, main
+from bionemo.scdl.scripts.convert_h5ad_to_scdl import main
 
 
 FLAGS = {

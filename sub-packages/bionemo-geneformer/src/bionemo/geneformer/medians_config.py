@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of ``geneformer_medians``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bionemo.core.config import explicit_fields, option
+from bionemo.core.errors import ConfigError, DataFileError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneformerMediansConfig:
+    """Compute the exact median of every gene's non-zero normalised counts over a corpus of any size."""
+
+    data_path: tuple[Path, ...] = option(help="Raw counts: .h5ad files and SCDL archives.")
+    output_path: Path = option(help="Medians to write: .json, Ensembl id to median.")
+    save_token_dictionary: Path | None = option(
+        None, help="Also write a token dictionary of these genes, for a model trained from scratch on the corpus."
+    )
+    model: Literal["V1", "V2", "BIONEMO"] = option(
+        "V2", help="With --save-token-dictionary: family of the model, for its special tokens."
+    )
+    token_dictionary: Path | None = option(None, help="Take only the genes of this dictionary; None takes all.")
+    gene_mapping: Path | None = option(None, help="Identifier in the data to gene: other species, retired ids.")
+    gene_names: Path | None = option(None, help="Gene symbol to Ensembl id, for data with symbols.")
+    gene_column: str | None = option(None, help="Column of var that identifies genes; None finds the best known one.")
+    layer: str | None = option(None, help="With .h5ad files: key of layers, or X; None is raw.X if there, else X.")
+    any_gene_ids: bool = option(
+        False, help="Take identifiers as they are, symbols for example, instead of Ensembl gene ids alone."
+    )
+    min_cells: int = option(1, help="Leave out genes with a count in fewer cells.")
+    allow_fractional_counts: bool = option(False, help="Accept counts that are not whole.")
+    max_memory_mb: int = option(1_000, help="Memory for values that are kept, in MB; less means more passes.")
+    overwrite: bool = option(False, help="Replace files of an earlier call.")
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("min_cells", "max_memory_mb"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected at least 1.")
+        if self.any_gene_ids and self.token_dictionary is not None:
+            raise ConfigError("--any-gene-ids and --token-dictionary exclude each other: the genes are its own.")
+        if not self.data_path:
+            raise ConfigError("--data-path: expected at least one file or archive.")
+
+
+def check_flags(config: GeneformerMediansConfig) -> None:
+    """Refuse flags that contradict each other, and files that exist.
+
+    Raises:
+        ConfigError: The message names the flags.
+        DataFileError: A file to write exists.
+    """
+    if config.save_token_dictionary is None and "model" in explicit_fields(config):
+        raise ConfigError("--model belongs to --save-token-dictionary: medians are the same for all families.")
+    for path in (config.output_path, config.save_token_dictionary):
+        if path is not None and path.exists() and not config.overwrite:
+            raise DataFileError(f"{path}: exists already. Choose another name or pass --overwrite.")

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tokenize counts: rank the genes of every cell, to an Arrow dataset."""
+
+from pathlib import Path
+
+from bionemo.core.config import to_mapping
+from bionemo.geneformer.data.count_cells import CountCells
+from bionemo.geneformer.data.count_sources import open_counts
+from bionemo.geneformer.data.dictionaries import load_dictionaries
+from bionemo.geneformer.data.tokenise import TokeniseOptions, tokenise
+from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
+from bionemo.geneformer.tokenizer.variants import find_variant
+
+
+WITHOUT_EFFECT = ("output_path",)
+"""Settings that leave the tokens the same."""
+
+
+def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
+    """Write the tokens of every cell of a file or an archive.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        BionemoError: Bad input; the message names the file.
+    """
+    cells = CountCells(
+        open_counts(config.data_path, layer=config.layer),
+        load_dictionaries(
+            config.token_dictionary,
+            config.gene_medians,
+            gene_names=config.gene_names,
+            gene_mapping=config.gene_mapping,
+            variant=find_variant(config.model),
+        ),
+        max_length=config.seq_length,
+        gene_column=config.gene_column,
+        sum_duplicates=config.sum_duplicates,
+        allow_fractions=config.allow_fractional_counts,
+        min_coverage=config.min_coverage,
+    )
+    options = TokeniseOptions(
+        obs_columns=config.obs_columns,
+        empty_cells=config.empty_cells,
+        filter_pass=config.filter_pass,
+        cells_per_shard=config.cells_per_shard,
+    )
+    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_EFFECT}
+    tokenise(cells, config.output_path, options, plan=settings | {"files": file_stamps(config)})
+    return config.output_path
+
+
+def file_stamps(config: TokenizeGeneformerConfig) -> dict[str, list[int]]:
+    """Size and time of the input files: a run goes on only with the same."""
+    files = [config.data_path, config.token_dictionary, config.gene_medians, config.gene_mapping, config.gene_names]
+    stamps = {}
+    for path in files:
+        if path is not None:
+            stat = (path / "data.npy" if path.is_dir() else path).stat()
+            stamps[str(path)] = [stat.st_size, stat.st_mtime_ns]
+    return stamps

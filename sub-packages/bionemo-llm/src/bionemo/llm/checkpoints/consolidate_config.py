@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of ``consolidate_checkpoint``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bionemo.core.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsolidateConfig:
+    """Make one folder, which transformers opens and every engine starts from, of a checkpoint that lies in shards."""
+
+    run_dir: Path = option(positional=True, help="Folder of the run, or one of its checkpoints.")
+    out_dir: Path = option(positional=True, help="Where to.")
+    checkpoint: str = option("last", help="Name under checkpoints/: last, best, or step-00001000.")
+    overwrite: bool = option(False, help="Replace what is at OUT_DIR.")
