@@ -7,22 +7,36 @@
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." || exit 1
 readonly PYTHON_PLAIN="$PWD/.venv/bin/python" PYTHON_NEMO="$PWD/.venv-nemo/bin/python"
 summary=()
+names=()
+chosen=()
 failures=0
 
-# stage LABEL COMMAND ...
+# choose NAME ...: only these stages run; without a name all do.
+choose() { chosen=("$@"); }
+
+# stage NAME COMMAND ...
 stage() {
-    local label=$1 started=$SECONDS verdict=ok
+    local name=$1 started=$SECONDS verdict=ok
     shift
-    echo "=== $label"
+    names+=("$name")
+    if ((${#chosen[@]})) && [[ " ${chosen[*]} " != *" $name "* ]]; then return; fi
+    echo "=== $name"
     if ! "$@"; then
         verdict=FAILED
         failures=$((failures + 1))
     fi
-    summary+=("$(printf '%-7s %5d s  %s' "$verdict" $((SECONDS - started)) "$label")")
+    summary+=("$(printf '%-7s %5d s  %s' "$verdict" $((SECONDS - started)) "$name")")
 }
 
 # Prints what each stage did and ends with the exit code of the whole.
 finish() {
+    local name
+    for name in "${chosen[@]}"; do
+        if [[ " ${names[*]} " != *" $name "* ]]; then
+            echo "no stage is called $name; there are: ${names[*]}" >&2
+            exit 2
+        fi
+    done
     echo "=== summary"
     printf '%s\n' "${summary[@]}"
     if ((failures)); then

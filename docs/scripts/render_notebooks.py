@@ -13,6 +13,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from bionemo.core.files import write_text
 
 
 ROOT = Path(__file__).resolve().parents[2]
+OBJECT_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
 
 # Runs in the new interpreter: reads a list of code cells from stdin, writes the list of their outputs to the file that
 # its argument names. Figures are taken after each cell; an exception ends the run with its traceback.
@@ -113,7 +115,12 @@ def render(script_path: Path) -> dict[str, Any]:
         cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
         if kind == "code":
             execution_count += 1
-            cell |= {"execution_count": execution_count, "outputs": cell_outputs(next(results), execution_count)}
+            result = next(results)
+            if found := OBJECT_ADDRESS.search(f"{result['value']} {result['stdout']}"):
+                where = f"{script_path}: cell {execution_count}"
+                fix = "assign it to _ or print something else"
+                sys.exit(f"render_notebooks.py: error: {where} shows {found.group()!r}, new in every run; {fix}.")
+            cell |= {"execution_count": execution_count, "outputs": cell_outputs(result, execution_count)}
         rendered.append(cell | {"source": source.splitlines(keepends=True)})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}

@@ -98,6 +98,23 @@ def test_cells_run_in_an_empty_folder(renderer: ModuleType, script_path: Path) -
     assert notebook["cells"][0]["outputs"][0]["data"] == {"text/plain": ["[]"]}
 
 
+def test_an_address_that_differs_in_every_run_is_refused(renderer: ModuleType, script_path: Path) -> None:
+    script_path.write_text("# %%\n1\n# %%\nobject()\n")
+    with pytest.raises(SystemExit, match=r"cell 2 shows '<object object at 0x\w+>'.* assign it to _"):
+        renderer.main([str(script_path)])
+    script_path.write_text("# %%\n1\n# %%\n_ = object()\n")
+    assert renderer.main([str(script_path)]) == 0
+
+
+def test_every_notebook_of_this_repository_has_the_cells_of_its_script(renderer: ModuleType) -> None:
+    """What can be compared without running them; nightly, `--check` runs them and compares their outputs."""
+    for path in renderer.scripts_beside_notebooks(renderer.ROOT):
+        notebook = json.loads(path.with_suffix(".ipynb").read_text(encoding="utf-8"))
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+        assert cells == renderer.split_cells(path.read_text(encoding="utf-8"), path), path.name
+        assert renderer.OBJECT_ADDRESS.search(json.dumps(notebook["cells"])) is None, path.name
+
+
 def test_the_notebooks_of_this_repository_are_found(renderer: ModuleType) -> None:
     names = [path.name for path in renderer.scripts_beside_notebooks(renderer.ROOT)]
     assert "jupyter-notebooks.py" in names

@@ -122,7 +122,7 @@ image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
 axes.set_xticks(range(len(types)), types, rotation=60, ha="right")
 axes.set_yticks(range(len(types)), types)
 axes.set(xlabel="predicted", ylabel="true", title="Cell types of held-out cells")
-figure.colorbar(image, label="share of the type's cells")
+_ = figure.colorbar(image, label="share of the type's cells")
 # %% [markdown]
 # ## 5. Use it
 #

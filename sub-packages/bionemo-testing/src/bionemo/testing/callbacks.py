@@ -8,7 +8,7 @@ from typing import Any
 from bionemo.core.optional_deps import require
 
 
-pl = require("lightning.pytorch", extra="lightning")
+pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 UNNAMED = "unnamed"
 LOGGED = "logged_metrics"

@@ -23,7 +23,7 @@ from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.torch import recursive_detach
 
 
-pl = require("lightning.pytorch", extra="lightning")
+pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 
 def global_step(trainer: Any, module: Any) -> int:

@@ -148,5 +148,5 @@ def test_without_lightning_one_sentence_says_so(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "lightning", None)
     monkeypatch.delitem(sys.modules, "bionemo.testing.callbacks")
-    with pytest.raises(MissingDependencyError, match=r"lightning\.pytorch .*pip install 'lightning'"):
+    with pytest.raises(MissingDependencyError, match=r"lightning\.pytorch .*'bionemo-testing\[lightning\]'"):
         import bionemo.testing.callbacks  # noqa: F401

@@ -109,7 +109,7 @@ def open_or_build_store(
         on_illegal: As in `build_store`.
 
     Raises:
-        As `build_store` and `SequenceStore.open`.
+        MissingFileError, DataFileError, FormatError, DataError: As `build_store` and `SequenceStore.open`.
     """
     if is_store(path):
         return SequenceStore.open(path)

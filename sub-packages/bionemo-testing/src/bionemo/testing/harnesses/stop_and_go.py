@@ -16,7 +16,7 @@ from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.torch import recursive_assert_approx_equal
 
 
-pl = require("lightning.pytorch", extra="lightning")
+pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 CallbackDict = dict[Mode, dict[type, Any]]
 """Callbacks of each mode, by their class."""
