@@ -20,7 +20,6 @@ TIER_0 = (  # standard library, numpy: commands may import these before they par
     "bionemo.geneformer.data.gene_tables",
     "bionemo.geneformer.data.medians",
     "bionemo.geneformer.data.rank_encoding",
-    "bionemo.geneformer.data.restricted_pickle",
     "bionemo.geneformer.embedding",
     "bionemo.geneformer.evaluation",
     "bionemo.geneformer.perturbation",

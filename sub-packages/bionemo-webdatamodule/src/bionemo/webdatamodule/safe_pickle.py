@@ -1,46 +1,30 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unpickle plain data and nothing else.
+"""Unpickle samples: plain data, NumPy arrays and torch tensors, by the restricted unpickler of `bionemo.core`.
 
-A pickle names the classes and functions that rebuild it, and ``pickle.loads`` calls whatever is named. Here a name is
-looked up in a fixed table instead: builtin containers and scalars, OrderedDict, NumPy arrays and scalars, torch
-tensors. Nothing is imported on behalf of the data. What the table holds cannot be changed by a pickle either: builtin
-types and C functions have no writable attributes, and Python functions are held inside :class:`_Sealed`.
+Tensors are rebuilt over memory that the pickle holds and never reach outside of it; torch is imported when a pickle
+holds one.
 """
 
-import collections
 import io
-import pickle
 import re
-from collections.abc import Callable
+import zipfile
+from collections import OrderedDict
 from typing import Any
 
-import numpy as np
+from bionemo.core.restricted_pickle import Pending, RestrictedPickleError, RestrictedUnpickler, restricted_loads
 
 
-_BUILTINS = ("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "range", "set")
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-_MORE_BUILTINS = ("slice", "str", "tuple")
-
-
-class _Sealed:
-    """A function that can be called and not altered: a pickle can set attributes on any object that it names."""
-
-    __slots__ = ("_function",)
-    _function: Callable[..., Any]
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("read only")
+_REFUSAL = (
+    "is not loaded by default (only builtin containers and scalars, OrderedDict, NumPy arrays, torch tensors are). "
+    "If you trust where the tar comes from, pass allow_pickle=True"
+)
+_MIN_UNPACKED_BYTES, _MAX_UNPACKED_FACTOR = 256 * 2**20, 16
 
 
 def safe_loads(data: bytes) -> Any:
-    """Unpickle ``data`` if it consists of whitelisted types only.
+    """Unpickle ``data`` if it consists of plain data, arrays and tensors.
 
     Args:
         data: One pickle of any protocol.
@@ -49,142 +33,149 @@ def safe_loads(data: bytes) -> Any:
         The object. Tensors are on the CPU.
 
     Raises:
-        pickle.UnpicklingError: Another class or function is named (the message says which), or the pickle is damaged.
-        Exception: What else a damaged pickle provokes (EOFError, ValueError, TypeError, ...), as for pickle.loads.
+        RestrictedPickleError: Another class or function is named (the message says which), the pickle is damaged, or
+            its objects would take too much memory.
+
+    >>> import pickle
+    >>> safe_loads(pickle.dumps({"ids": [1, 2]}))
+    {'ids': [1, 2]}
     """
-    return _SafeUnpickler(io.BytesIO(data)).load()
+    return restricted_loads(data, extra=_find_torch, refusal=_REFUSAL)
 
 
 def safe_torch_load(data: bytes) -> Any:
     """Load a file written by ``torch.save`` that holds tensors and plain containers only; tensors are on the CPU.
 
     Raises:
-        pickle.UnpicklingError: Another class or function is named (the message says which), or the file is damaged.
+        RestrictedPickleError: Another class or function is named (the message says which), the file is damaged, or it
+            unpacks to more than 256 MiB and 16 times its size.
     """
     import torch
 
+    _check_unpacked_size(data)
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:
         # torch's own text has many lines and recommends to switch the protection off
         if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise pickle.UnpicklingError(_refusal(refused[1])) from error
+            raise RestrictedPickleError(f"the pickle asks for '{refused[1]}', which {_REFUSAL}") from error
         reason = re.search(r"WeightsUnpickler error:\s*([^\n]+)", str(error))
         detail = reason[1] if reason else str(error).partition("\n")[0]
-        raise pickle.UnpicklingError(f"torch cannot load it as plain tensors and containers ({detail})") from error
+        raise RestrictedPickleError(f"torch cannot load it as plain tensors and containers ({detail})") from error
 
 
-def _load_storage(data: bytes) -> Any:
+def _check_unpacked_size(data: bytes) -> None:
+    """Refuse a compressed zip, which torch would unpack to any size; ``torch.save`` does not compress."""
+    if data[:2] != b"PK":
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise RestrictedPickleError(f"torch cannot load it as plain tensors and containers ({error})") from error
+    if unpacked > max(_MIN_UNPACKED_BYTES, _MAX_UNPACKED_FACTOR * len(data)):
+        raise RestrictedPickleError(f"{len(data):,} bytes unpack to {unpacked:,}; the file is no work of torch.save")
+
+
+def _find_torch(module: str, name: str) -> Any:
+    """Return what takes the place of a name of torch, or None."""
+    if module == "torch":
+        import torch
+
+        value = getattr(torch, name, None) if name.isidentifier() else None
+        return value if isinstance(value, torch.dtype) else {"Size": _size, "device": _device}.get(name)
+    return _FUNCTIONS.get((module, name))
+
+
+def _storage_dtype(module: str, name: str) -> Any:
+    """Return the dtype of one of torch's storage types, or None."""
+    import torch
+
+    dtypes = {storage: dtype for dtype, storage in torch.storage._dtype_to_storage_type_map().items()}
+    is_allowed = module == "torch" and name.endswith("Storage") and not name.startswith("Q")  # quantized
+    return dtypes.get(name) if is_allowed else None
+
+
+class _Memory(Pending):
+    """The storage of a tensor; not an object of the user's."""
+
+    __slots__ = ("nbytes", "num_elements", "storage")
+
+    def __init__(self, storage: Any) -> None:
+        import torch
+
+        super().__init__()
+        if not isinstance(storage, torch.storage.TypedStorage):
+            raise RestrictedPickleError(f"the memory of a tensor is of type {type(storage).__name__}")
+        self.storage, self.num_elements, self.nbytes = storage, storage._size(), storage._nbytes()
+
+
+def _load_storage(data: Any) -> _Memory:
     """Load a tensor's memory as ``pickle.dumps(tensor)`` embeds it: a file of torch's old format with one storage.
 
-    ``torch.load(weights_only=True)`` reads it with an unpickler in Python, several times slower than the rest of a
-    sample. Here its five pickles are read by the one in C, which is allowed to name torch's storage types alone, and
-    whatever does not look exactly as expected goes to torch.
+    ``torch.load(weights_only=True)`` reads it several times slower than the rest of a sample; whatever does not look
+    exactly as expected goes there.
     """
     import torch
 
-    file = io.BytesIO(data)
+    if type(data) is not bytes:
+        raise RestrictedPickleError(f"the memory of a tensor is of type {type(data).__name__}")
+    pickles = RestrictedUnpickler(data, extra=_storage_dtype, persistent_load=lambda identity: identity)
     try:
-        magic, protocol, _, identity, keys = (_StorageUnpickler(file).load() for _ in range(5))
+        magic, protocol, _, identity, keys = (pickles.load() for _ in range(5))
         kind, dtype, key, _, num_elements, view = identity
-        file.seek(8, io.SEEK_CUR)  # the number of elements once more
-        memory = bytearray(data[file.tell() :])
-        if (
-            (magic, protocol, kind, keys, view) == (_TORCH_MAGIC, 1001, "storage", [key], None)
-            and isinstance(dtype, torch.dtype)
-            and len(memory) == num_elements * dtype.itemsize > 0
-        ):
-            untyped = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
-            return torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError):
-        pass
-    return safe_torch_load(data)
+    except (RestrictedPickleError, ValueError, TypeError):
+        return _Memory(safe_torch_load(data))
+    memory = bytearray(data[pickles.position + 8 :])  # behind the number of elements once more
+    is_known = (magic, protocol, kind, keys, view) == (_TORCH_MAGIC, 1001, "storage", [key], None)
+    if not is_known or not isinstance(dtype, torch.dtype) or not len(memory) == num_elements * dtype.itemsize > 0:
+        return _Memory(safe_torch_load(data))
+    untyped = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
+    return _Memory(torch.storage.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True))
 
 
-class _StorageUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        dtype = _STORAGE_DTYPES.get(name) if module == "torch" else None
-        if dtype is None:
-            raise pickle.UnpicklingError(f"{module}.{name} is no storage type")
-        return dtype
-
-    def persistent_load(self, identity: Any) -> Any:
-        return identity
-
-
-class _SafeUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        found = _TABLE.get((module, name))
-        if found is None and module.partition(".")[0] == "torch":
-            _add_torch()
-            found = _TABLE.get((module, name))
-        if found is None:
-            raise pickle.UnpicklingError(_refusal(f"{module}.{name}"))
-        return found
-
-
-def _refusal(name: str) -> str:
-    return (
-        f"the pickle asks for '{name}', which is not loaded by default (only builtin containers and scalars, "
-        "OrderedDict, NumPy arrays, torch tensors are). If you trust where the tar comes from, pass allow_pickle=True"
-    )
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Rebuild bytes as protocols 0 to 2 store them: as text in latin-1."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"the pickle asks for the codec {encoding!r}; expected 'latin1'")
-    return text.encode("latin1")
-
-
-def _numpy_functions() -> dict[str, dict[str, Any]]:
-    """Take NumPy's own rebuilding functions from pickles of an array and a scalar: their homes changed in NumPy 2."""
-    array = np.zeros(1)
-    reconstruct = array.__reduce__()[0]
-    from_buffer: Any = array.__reduce_ex__(5)[0]
-    return {
-        "multiarray": {"_reconstruct": reconstruct, "scalar": np.float64(0).__reduce__()[0]},
-        "numeric": {"_frombuffer": _Sealed(from_buffer)},
-    }
-
-
-def _build_table() -> dict[tuple[str, str], Any]:
-    import builtins
-
-    table: dict[tuple[str, str], Any] = {
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("_codecs", "encode"): _Sealed(_encode),
-        ("__builtin__", "xrange"): range,  # protocols 0 to 2 use Python 2's names
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-    for name in _BUILTINS + _MORE_BUILTINS:
-        for home in ("builtins", "__builtin__"):
-            table[home, name] = getattr(builtins, name)
-    for module, functions in _numpy_functions().items():
-        for package in ("numpy.core", "numpy._core"):
-            for name, function in functions.items():
-                table[f"{package}.{module}", name] = function
-    return table
-
-
-def _add_torch() -> None:
-    """Add what rebuilds tensors; torch is imported only when a pickle holds one."""
+def _rebuild_tensor(
+    memory: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
+) -> Any:
+    """Return a tensor over a storage, all of whose elements lie inside of it."""
     import torch
     import torch._utils
 
-    for name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-        _TABLE["torch._utils", name] = _Sealed(getattr(torch._utils, name))
-    _TABLE["torch.storage", "_load_from_bytes"] = _Sealed(_load_storage)
-    _TABLE["torch", "Size"] = torch.Size
-    _TABLE["torch", "device"] = torch.device
-    for dtype, storage in torch.storage._dtype_to_storage_type_map().items():
-        if not storage.startswith("Q"):  # quantized
-            _STORAGE_DTYPES[storage] = dtype
-    for name, value in vars(torch).items():
-        if isinstance(value, torch.dtype):
-            _TABLE["torch", name] = value
+    numbers = (offset, *size, *stride)
+    if not isinstance(memory, _Memory) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise RestrictedPickleError("a tensor over something else than a storage, or of impossible sizes")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 not in size and last >= memory.num_elements:
+        raise RestrictedPickleError(
+            f"a tensor of shape {tuple(size)} reaches beyond its {memory.num_elements} elements"
+        )
+    if hooks or metadata:
+        raise RestrictedPickleError("a tensor with hooks or metadata")
+    return torch._utils._rebuild_tensor_v2(memory.storage, offset, size, stride, bool(requires_grad), OrderedDict())
 
 
-_STORAGE_DTYPES: dict[str, Any] = {}
-_TABLE = _build_table()
+def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> Any:
+    import torch
+
+    if not isinstance(data, torch.Tensor) or hooks:
+        raise RestrictedPickleError("a parameter without a tensor, or with hooks")
+    return torch.nn.Parameter(data, bool(requires_grad))
+
+
+def _size(items: Any) -> Any:
+    import torch
+
+    return torch.Size(items)
+
+
+def _device(kind: Any, *index: Any) -> Any:
+    import torch
+
+    return torch.device(kind, *index)
+
+
+_FUNCTIONS = {
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch.storage", "_load_from_bytes"): _load_storage,
+}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bionemo.core.errors import ChecksumError, DataError, FormatError, MissingFileError
 from bionemo.core.files import write_bytes, write_text
-from bionemo.geneformer.data.restricted_pickle import read_pickled_dictionary
+from bionemo.core.restricted_pickle import read_pickle
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import Variant
 
@@ -124,7 +124,7 @@ def read_dictionary(path: str | os.PathLike[str]) -> dict[Any, Any]:
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file.")
     if path.suffix in PICKLE_SUFFIXES:
-        return read_pickled_dictionary(path)
+        return _read_pickled_dictionary(path)
     data = path.read_bytes()
     recorded = _digest_path(path)
     if recorded.is_file() and recorded.read_text(encoding="ascii").split()[:1] != [hashlib.sha256(data).hexdigest()]:
@@ -136,6 +136,33 @@ def read_dictionary(path: str | os.PathLike[str]) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise FormatError(f"{path}: holds a {type(content).__name__}, expected an object of names and values.")
     return content
+
+
+def _read_pickled_dictionary(path: Path) -> dict[Any, Any]:
+    """Read a pickled dictionary of the original releases; NumPy scalars become Python numbers."""
+    content = read_pickle(path, what="pickled dictionary", refusal="a dictionary of genes does not need")
+    if type(content) is not dict:
+        is_mapping = isinstance(content, dict)
+        expected = (
+            f"not read as a pickled dictionary: it is of type {type(content).__name__}"
+            if is_mapping
+            else (f"holds a {type(content).__name__}, expected a dictionary")
+        )
+        raise FormatError(f"{path}: {expected}.")
+    return {key: _plain_number(value, key, path) for key, value in content.items()}
+
+
+def _plain_number(value: Any, key: Any, path: Path) -> Any:
+    is_number = (
+        type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and value.dtype.kind in "biuf"
+    )
+    if is_number:
+        return value.item()
+    if type(value) not in (bool, int, float, str, dict, list, type(None)):
+        raise FormatError(
+            f"{path}: not read as a pickled dictionary: {key!r} has a value of type {type(value).__name__}."
+        )
+    return value
 
 
 def convert_dictionary(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:

@@ -4,15 +4,15 @@
 
 import json
 import pathlib
-import pickle
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from bionemo.core.errors import DataError, FormatError, MissingFileError
+from bionemo.core.restricted_pickle import restricted_loads
 
 
 def write_labels(folder: Path, labels: Sequence[Any], *, for_old_readers: bool = False) -> None:
@@ -40,10 +40,10 @@ def read_labels(folder: Path, num_blocks: int, *, decode_pickled: bool = False) 
     if modern.exists():
         try:
             labels = json.loads(modern.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"{modern}: is no JSON ({error}). Convert the archive again.") from error
-        if not isinstance(labels, list):
-            raise FormatError(f"{modern}: expected a list of text or null, found {type(labels).__name__}.")
+        if not isinstance(labels, list) or not all(label is None or isinstance(label, str) for label in labels):
+            raise FormatError(f"{modern}: expected a list of text or null. Convert the archive again.")
         return labels
     if not legacy.exists():
         raise MissingFileError(f"No labels file found in {folder}. Expected labels.json or labels.npy.")
@@ -67,7 +67,7 @@ def read_labels(folder: Path, num_blocks: int, *, decode_pickled: bool = False) 
         )
     try:
         return _decode_pickled(legacy)
-    except (pickle.UnpicklingError, ValueError, EOFError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, OSError) as error:  # what cannot be decoded is a ValueError
         warnings.warn(
             f"The labels in '{legacy}' are pickled objects that are not decoded ({error}); they are set to None.",
             FutureWarning,
@@ -77,41 +77,37 @@ def read_labels(folder: Path, num_blocks: int, *, decode_pickled: bool = False) 
 
 
 def _decode_pickled(path: Path) -> list[str | None]:
+    if (size := path.stat().st_size) > _MAX_LABEL_BYTES:
+        raise FormatError(f"{size:,} bytes, expected at most {_MAX_LABEL_BYTES:,}")
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         reader(file)
-        labels = _LabelUnpickler(file).load()
+        labels = restricted_loads(file.read(), extra=_PATHS, refusal="is not a label")
     if not isinstance(labels, np.ndarray):
-        raise ValueError(f"found a {type(labels).__name__}")
+        raise FormatError(f"found a {type(labels).__name__}")
     decoded = labels.ravel().tolist()
     if not all(label is None or isinstance(label, str | pathlib.PurePath) for label in decoded):
-        raise ValueError("found other objects than paths and text")
+        raise FormatError("found other objects than paths and text")
     return [None if label is None else str(label) for label in decoded]
 
 
-class _LabelUnpickler(pickle.Unpickler):
-    """Builds NumPy object arrays of text and paths; every other global is refused."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only the whitelist; paths of any system become pure paths, which touch no disk."""
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _reconstruct
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if module in ("pathlib", "pathlib._local"):
-            if name in ("PosixPath", "PurePosixPath"):
-                return pathlib.PurePosixPath
-            if name in ("WindowsPath", "PureWindowsPath"):
-                return pathlib.PureWindowsPath
-        raise pickle.UnpicklingError(f"{module}.{name} is not a label")
+def _posix_path(*parts: str) -> pathlib.PurePath:
+    return pathlib.PurePosixPath(*parts)
 
 
-def _reconstruct(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
-    """What NumPy's function of this name does, for plain arrays alone."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError(f"{kind} is not a label array")
-    return np.ndarray.__new__(np.ndarray, shape, typecode)
+def _windows_path(*parts: str) -> pathlib.PurePath:
+    return pathlib.PureWindowsPath(*parts)
+
+
+# Paths of any system become pure paths, which touch no disk.
+_PATHS = {
+    (module, name): function
+    for module in ("pathlib", "pathlib._local")
+    for function, names in (
+        (_posix_path, ("PosixPath", "PurePosixPath")),
+        (_windows_path, ("WindowsPath", "PureWindowsPath")),
+    )
+    for name in names
+}
+_MAX_LABEL_BYTES = 64 * 2**20

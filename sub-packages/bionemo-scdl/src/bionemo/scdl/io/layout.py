@@ -19,7 +19,7 @@ from bionemo.core.errors import FormatError, MissingFileError
 from bionemo.scdl.schema.header import SCDLHeader
 from bionemo.scdl.schema.headerutil import HeaderSerializationError
 from bionemo.scdl.schema.version import CurrentSCDLVersion
-from bionemo.scdl.util.scdl_constants import INT_ORDER, ArrayDType, FileNames
+from bionemo.scdl.util.scdl_constants import FLOAT_ORDER, INT_ORDER, ArrayDType, FileNames
 
 
 MAIN_ARRAYS = (FileNames.DATA, FileNames.ROWPTR, FileNames.COLPTR)
@@ -33,6 +33,7 @@ DEFAULT_DTYPES = {
     FileNames.NEIGHBOR_VALUES.value: "float32",
 }
 _GUESS_SAMPLE = 1_000_000
+_RECORDED_DTYPES = (*INT_ORDER, "int32", "int64", *FLOAT_ORDER)
 
 
 @dataclass(frozen=True)
@@ -231,9 +232,17 @@ def _dtypes_without_header(
     if recorded.exists():
         try:
             known = json.loads(recorded.read_text(encoding="utf-8"))
-            dtypes |= {name: np.dtype(known[name]).name for name in dtypes if name in known}
-        except (ValueError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"{recorded}: cannot be read ({error}). Remove or repair it.") from error
+        if not isinstance(known, dict):
+            raise FormatError(f"{recorded}: expected an object of file names and dtypes. Remove or repair it.")
+        for name in dtypes.keys() & known.keys():
+            if known[name] not in _RECORDED_DTYPES:
+                raise FormatError(
+                    f"{recorded}: {known[name]!r} is no dtype of {name}; expected one of "
+                    f"{', '.join(_RECORDED_DTYPES)}. Remove or repair it."
+                )
+            dtypes[name] = known[name]
         data_dtype = data_dtype or dtypes[data]
     for row_dtype, col_size in itertools.product(reversed(INT_ORDER), (4, 8, 2, 1)):
         item_size = _fit(folder, row_dtype, col_size, num_indexed_rows, max_width)

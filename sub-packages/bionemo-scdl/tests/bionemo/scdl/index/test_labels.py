@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import pathlib
+import pickle
 import warnings
 
 import numpy as np
@@ -51,9 +52,25 @@ def test_pickled_code_never_runs(tmp_path):
     assert not target.exists()
 
 
+def test_an_object_array_over_bytes_is_not_decoded(tmp_path):
+    """NumPy's own unpickling takes the bytes for addresses, and the process dies."""
+    hostile = np.array(["x"], dtype=object)
+    np.save(tmp_path / "labels.npy", hostile)
+    data = (tmp_path / "labels.npy").read_bytes()
+    data = data[: 10 + int.from_bytes(data[8:10], "little")] + pickle.dumps(hostile, 2)
+    listed = data.index(b"]q")  # the list of contents becomes bytes, which protocol 3 knows
+    (tmp_path / "labels.npy").write_bytes(data[:listed].replace(b"\x80\x02", b"\x80\x03") + b"C\x08AAAAAAAAtb.")
+    with pytest.warns(FutureWarning, match="not decoded .*array of objects"):
+        assert read_labels(tmp_path, 1, decode_pickled=True) == [None]
+
+
 def test_missing_or_damaged_labels_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No labels file found in .* Expected labels.json or labels.npy"):
         read_labels(tmp_path, 1)
     (tmp_path / "labels.json").write_text("[1")
     with pytest.raises(ValueError, match=r"labels.json: is no JSON"):
         read_labels(tmp_path, 1)
+    for content in ("[" * 100_000, '{"a": 1}', "[1]"):
+        (tmp_path / "labels.json").write_text(content)
+        with pytest.raises(ValueError, match=r"labels.json: .* Convert the archive again"):
+            read_labels(tmp_path, 1)

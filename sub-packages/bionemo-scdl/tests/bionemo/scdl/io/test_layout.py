@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bionemo.core.errors import FormatError
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 from bionemo.scdl.schema.header import ArrayDType, ArrayInfo, FeatureIndexInfo, SCDLHeader
 
@@ -80,6 +81,16 @@ def test_recorded_and_given_dtypes_win(old_archive):
         SingleCellMemMapDataset(folder, data_dtype="float32")
     (folder / "dtypes.json").write_text(json.dumps({"data.npy": "float16"}))
     assert SingleCellMemMapDataset(folder).dtypes["data.npy"] == "float16"
+    for content in (
+        '{"data.npy": "object"}',
+        '{"data.npy": ["u2"]}',
+        '["data.npy"]',
+        "[" * 100_000,
+        '{"data.npy": "V2"}',
+    ):
+        (folder / "dtypes.json").write_text(content)
+        with pytest.raises(FormatError, match=r"dtypes\.json: .* Remove or repair it\.$"):
+            SingleCellMemMapDataset(folder)
 
 
 @pytest.mark.parametrize("data", ["float32", "float64", "uint32"])
