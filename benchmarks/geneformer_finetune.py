@@ -6,7 +6,7 @@
 
 The cells ship with scanpy (``pbmc68k_reduced``, 765 genes, 10 types; raw counts are recovered from its logarithms).
 Both ways see the same five stratified folds; the score is macro-F1 of the pooled predictions of what was held out. The
-baseline is 50 principal components of log-normalised counts, standardised, and logistic regression. Without
+baseline is 50 principal components of log-normalized counts, standardized, and logistic regression. Without
 ``--pretrained`` the model starts from random weights, with a vocabulary of these 765 genes.
 """
 
@@ -119,10 +119,10 @@ def principal_components_and_regression(adata, class_idx: np.ndarray, folds: np.
 def random_model(adata, directory: Path) -> Path:
     """Save a small model with random weights and a vocabulary of the data's genes with their medians."""
     counts = adata.X.toarray()
-    normalised = counts / counts.sum(axis=1, keepdims=True) * 10_000
+    normalized = counts / counts.sum(axis=1, keepdims=True) * 10_000
     medians = {
         gene: float(np.median(column[column > 0]))
-        for gene, column in zip(adata.var_names, normalised.T, strict=True)
+        for gene, column in zip(adata.var_names, normalized.T, strict=True)
         if (column > 0).any()
     }
     tokenizer = GeneTokenizer.from_medians_and_genes_dicts(medians, {}, variant=V1)

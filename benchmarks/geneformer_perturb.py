@@ -37,10 +37,10 @@ import transformers
 from torch import Tensor
 
 from bionemo.geneformer.api import GeneformerMaskedLM, build_geneformer, geneformer_config, save_geneformer
-from bionemo.geneformer.data.cell_tokens import TokenLists
+from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.embedding.encoder import CPU_TOKENS_PER_BATCH, build_encoder
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import TokenLayout, perturb_cells
+from bionemo.geneformer.perturbation.perturb_cells import TokenLayout, perturb_cells
 from bionemo.geneformer.perturbation.shifts import Measure
 
 

@@ -12,7 +12,7 @@
 # %% [markdown]
 # ## 1. Cells with raw counts and labels
 #
-# `scanpy` ships the cells log-normalised; in each cell the smallest value stands for one molecule, which gives the
+# `scanpy` ships the cells log-normalized; in each cell the smallest value stands for one molecule, which gives the
 # counts back.
 
 # %%
@@ -47,10 +47,10 @@ from bionemo.geneformer.tokenizer.variants import V1
 
 
 dense = counts.toarray()
-normalised = dense / dense.sum(axis=1, keepdims=True) * 10_000
+normalized = dense / dense.sum(axis=1, keepdims=True) * 10_000
 medians = {
     gene: float(np.median(column[column > 0]))
-    for gene, column in zip(adata.var_names, normalised.T, strict=True)
+    for gene, column in zip(adata.var_names, normalized.T, strict=True)
     if column.any()
 }
 tokenizer = GeneTokenizer.from_medians_and_genes_dicts(medians, {}, variant=V1)
@@ -134,12 +134,12 @@ _ = figure.colorbar(image, label="share of the type's cells")
 import torch
 
 from bionemo.geneformer.api import load_finetuned
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 
 
 classifier = load_finetuned("runs/types/model")
-cells = CountCells(AnnDataCounts(adata), classifier.dictionaries)
+cells = TokenizedOnRead(AnnDataCounts(adata), classifier.dictionaries)
 tokens, _ = cells.read(np.array([0]))
 with torch.no_grad():
     probabilities = classifier(torch.from_numpy(tokens)[None]).softmax(dim=-1)[0]

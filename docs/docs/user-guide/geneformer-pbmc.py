@@ -12,7 +12,7 @@
 # %% [markdown]
 # ## 1. Raw counts
 #
-# Geneformer ranks genes by raw counts. `scanpy` ships these cells log-normalised, which would be refused; the counts
+# Geneformer ranks genes by raw counts. `scanpy` ships these cells log-normalized, which would be refused; the counts
 # can be recovered, for in each cell the smallest non-zero value stands for one molecule.
 
 # %%
@@ -55,7 +55,7 @@ exit_code = geneformer_medians.main(
 # %% [markdown]
 # In a terminal this is `geneformer_medians --data-path pbmc.h5ad ...`; all commands below work the same way.
 #
-# ## 3. Tokenise
+# ## 3. Tokenize
 #
 # Each cell becomes the list of its genes, from most to least expressed relative to the medians. The result is an
 # Arrow dataset that Hugging Face `datasets` loads too. With the dictionaries of a published V2 model, symbols and
@@ -66,7 +66,7 @@ exit_code = geneformer_medians.main(
 import json
 from pathlib import Path
 
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.scripts import tokenize_geneformer
 
 
@@ -76,7 +76,7 @@ tokenize_geneformer.main(
     --obs-columns bulk_labels --output-path cells
     """.split()
 )
-cells = open_cell_tokens("cells")
+cells = open_tokenized("cells")
 report = json.loads(Path("cells/report.json").read_text())
 print(f"{len(cells)} cells of {cells.lengths.min()} to {cells.lengths.max()} tokens")
 print(f"{report['share_of_counts_known']:.0%} of the counts are of known genes")

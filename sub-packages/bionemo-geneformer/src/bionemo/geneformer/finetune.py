@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning of Geneformer: labelled cells or genes, a head, and the engine that pretraining uses.
+"""Fine-tuning of Geneformer: labeled cells or genes, a head, and the engine that pretraining uses.
 
 A run folder holds ``model/``, ``metrics.csv`` and ``loss.png`` of the training (in cross-validation in ``fold-N/``),
 ``predictions.csv`` of what was held out, and ``scores.json``.
@@ -23,10 +23,9 @@ from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json, write_text
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_text_dictionary
-from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
 from bionemo.geneformer.data.labels import (
     ClassLabels,
-    LabelledCellDataset,
+    LabeledCellDataset,
     gene_label_tensor,
     label_genes,
     number_classes,
@@ -34,7 +33,7 @@ from bionemo.geneformer.data.labels import (
     stratified_folds,
     stratified_split,
 )
-from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig
 from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
@@ -55,9 +54,9 @@ logger = logging.getLogger(__name__)
 class Examples(NamedTuple):
     """Cells of a task with what is to be predicted."""
 
-    cells: LabelledCells
+    cells: Cells
     usable: NDArray[np.int64]
-    """Cells that have genes and, where cells are labelled, a label."""
+    """Cells that have genes and, where cells are labeled, a label."""
     labels: NDArray[Any]
     """[C] classes (-1: none) or values (not a number: none) of cells, or [V] classes of tokens (-1: none)."""
     head: HeadConfig
@@ -121,13 +120,13 @@ def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) ->
 
 def read_examples(config: FinetuneGeneformerConfig, dictionaries: Dictionaries) -> tuple[Examples, Examples | None]:
     """Read the training cells, and the validation cells where they are given, with the same classes."""
-    examples = read_labelled(config, dictionaries, config.train_data_path)
+    examples = read_labeled(config, dictionaries, config.train_data_path)
     if config.valid_data_path is None:
         return examples, None
-    return examples, read_labelled(config, dictionaries, config.valid_data_path, like=examples.head)
+    return examples, read_labeled(config, dictionaries, config.valid_data_path, like=examples.head)
 
 
-def read_labelled(
+def read_labeled(
     config: FinetuneGeneformerConfig, dictionaries: Dictionaries, path: Path, *, like: HeadConfig | None = None
 ) -> Examples:
     """Open cells and their labels.
@@ -148,8 +147,8 @@ def read_labelled(
         min_coverage=config.min_coverage,
         empty_cells=config.empty_cells,
     )
-    cells, subset = open_labelled_cells(path, dictionaries, reading)
-    usable = np.arange(len(cells.tokens), dtype=np.int64) if subset is None else subset
+    cells = open_cells(path, dictionaries, reading)
+    usable = cells.indices
     head: dict[str, Any] = {"task": config.task_type, "pooling": config.pooling, "dropout": config.head_dropout}
     if config.gene_labels is not None:
         labels = label_genes(
@@ -158,7 +157,7 @@ def read_labelled(
         return Examples(cells, usable, labels.class_idx, HeadConfig(**head, classes=labels.classes))
     assert config.label_column is not None
     source = f"{path}: column {config.label_column!r}"
-    column = cells.column(config.label_column)
+    column = cells.texts(config.label_column)
     head["label_column"] = config.label_column
     if config.task_type == "regression":
         values = read_values(column, source)
@@ -218,10 +217,10 @@ def train_one(
 ) -> tuple[GeneformerWithHead, Predictions]:
     """Train one model from the pretrained one, and predict what was held out."""
 
-    def dataset(part: Examples, cells: NDArray[np.int64], genes: NDArray[np.int64] | None) -> LabelledCellDataset:
+    def dataset(part: Examples, cells: NDArray[np.int64], genes: NDArray[np.int64] | None) -> LabeledCellDataset:
         assert config.seq_length is not None
         of_genes = None if genes is None else gene_label_tensor(part.labels, genes)
-        return LabelledCellDataset(
+        return LabeledCellDataset(
             part.cells.tokens,
             dictionaries.tokenizer,
             subset=cells,
@@ -294,7 +293,7 @@ def write_results(folder: Path, examples: Examples, predictions: Predictions) ->
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["cell_id", *([] if head.is_per_cell else ["token"]), "truth", "predicted"])
     for row in range(len(predictions.cells)):
-        names: list[Any] = [examples.cells.cell_ids[predictions.cells[row]]]
+        names: list[Any] = [examples.cells.ids[predictions.cells[row]]]
         if predictions.tokens is not None:
             names.append(int(predictions.tokens[row]))
         pair = (predictions.truth[row], predictions.predicted[row])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a head, and of what lies below it, on labelled cells: a few epochs of the Lightning engine."""
+"""Training of a head, and of what lies below it, on labeled cells: a few epochs of the Lightning engine."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from bionemo.geneformer.data.labels import LabelledCellDataset
+from bionemo.geneformer.data.labels import LabeledCellDataset
 from bionemo.geneformer.model.heads import GeneformerWithHead
 from bionemo.geneformer.model.standardization import (
     StandardizedPooler,
@@ -86,7 +86,7 @@ class HeadLoss:
     Args:
         is_regression: Squared error rather than cross-entropy.
         is_per_cell: Whether a cell has the label, or each of its tokens.
-        mean, std: Of the training values; a regression learns the standardised ones.
+        mean, std: Of the training values; a regression learns the standardized ones.
         class_weights: [classes] float32, how much a label counts; None: all alike.
     """
 
@@ -228,8 +228,8 @@ def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, 
 
 def train_head(
     module: GeneformerWithHead,
-    train_data: LabelledCellDataset,
-    valid_data: LabelledCellDataset,
+    train_data: LabeledCellDataset,
+    valid_data: LabeledCellDataset,
     settings: HeadTraining,
     folder: Path,
 ) -> Predictions:
@@ -237,7 +237,7 @@ def train_head(
 
     Args:
         module: Its parameters with ``requires_grad`` are trained.
-        train_data: Labelled cells.
+        train_data: Labeled cells.
         valid_data: Held-out cells.
         settings: How.
         folder: Where ``metrics.csv`` and ``loss.png`` are written.
@@ -301,8 +301,8 @@ def train_head(
     return keeper.predictions
 
 
-def build_loss(module: GeneformerWithHead, train_data: LabelledCellDataset, *, balance_classes: bool) -> HeadLoss:
-    """Build the loss: a regression is standardised by the training values, classes weighted by their frequency."""
+def build_loss(module: GeneformerWithHead, train_data: LabeledCellDataset, *, balance_classes: bool) -> HeadLoss:
+    """Build the loss: a regression is standardized by the training values, classes weighted by their frequency."""
     head = module.head_config
     labels = training_labels(train_data)
     if head.is_regression:
@@ -316,7 +316,7 @@ def build_loss(module: GeneformerWithHead, train_data: LabelledCellDataset, *, b
     return HeadLoss(is_regression=False, is_per_cell=head.is_per_cell, class_weights=weights)
 
 
-def training_labels(train_data: LabelledCellDataset) -> NDArray[Any]:
+def training_labels(train_data: LabeledCellDataset) -> NDArray[Any]:
     """Labels of the training cells, or the classes of the genes that have one."""
     if train_data.gene_labels is not None:
         return train_data.gene_labels[train_data.gene_labels != MLM_LOSS_IGNORE_INDEX]
@@ -327,7 +327,7 @@ def training_labels(train_data: LabelledCellDataset) -> NDArray[Any]:
 
 @torch.no_grad()
 def absorb_scale(module: GeneformerWithHead, loss: HeadLoss) -> None:
-    """Let the last layer of a regression give values themselves instead of standardised ones."""
+    """Let the last layer of a regression give values themselves instead of standardized ones."""
     if loss.is_regression:
         classifier = module.head.classifier
         classifier.weight.mul_(loss.std)

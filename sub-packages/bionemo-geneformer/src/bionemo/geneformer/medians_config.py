@@ -12,7 +12,7 @@ from bionemo.core.errors import ConfigError, DataFileError
 
 @dataclass(frozen=True, kw_only=True)
 class GeneformerMediansConfig:
-    """Compute the exact median of every gene's non-zero normalised counts over a corpus of any size."""
+    """Compute the exact median of every gene's non-zero normalized counts over a corpus of any size."""
 
     data_path: tuple[Path, ...] = option(help="Raw counts: .h5ad files and SCDL archives.")
     output_path: Path = option(help="Medians to write: .json, Ensembl id to median.")

@@ -5,10 +5,10 @@
 from pathlib import Path
 
 from bionemo.core.config import to_mapping
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import open_counts
 from bionemo.geneformer.data.dictionaries import load_dictionaries
-from bionemo.geneformer.data.tokenise import TokeniseOptions, tokenise
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
+from bionemo.geneformer.data.write_tokenized import TokenizeOptions, write_tokenized
 from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import find_variant
 
@@ -26,7 +26,7 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
     Raises:
         BionemoError: Bad input; the message names the file.
     """
-    cells = CountCells(
+    cells = TokenizedOnRead(
         open_counts(config.data_path, layer=config.layer),
         load_dictionaries(
             config.token_dictionary,
@@ -41,14 +41,14 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
         allow_fractions=config.allow_fractional_counts,
         min_coverage=config.min_coverage,
     )
-    options = TokeniseOptions(
+    options = TokenizeOptions(
         obs_columns=config.obs_columns,
         empty_cells=config.empty_cells,
         filter_pass=config.filter_pass,
         cells_per_shard=config.cells_per_shard,
     )
     settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_EFFECT}
-    tokenise(cells, config.output_path, options, plan=settings | {"files": file_stamps(config)})
+    write_tokenized(cells, config.output_path, options, plan=settings | {"files": file_stamps(config)})
     return config.output_path
 
 

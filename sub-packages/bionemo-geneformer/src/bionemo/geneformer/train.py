@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.gene_frequencies import frequency_cross_entropy
-from bionemo.geneformer.data.open_cells import CountReading, OpenedCells, open_cells
+from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import load_model_dictionaries, read_model_dictionaries
@@ -160,7 +158,7 @@ def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> G
     )
 
 
-def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> tuple[OpenedCells, OpenedCells]:
+def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> tuple[Cells, Cells]:
     """Open the training and the validation cells, from whichever of the two kinds of input was given."""
     reading = CountReading(
         max_length=config.seq_length,
@@ -175,19 +173,18 @@ def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionari
     train_cells = open_cells(train_path, dictionaries, reading)
     if valid_path is not None:
         return train_cells, open_cells(valid_path, dictionaries, reading)
-    cells, subset = train_cells.cells, train_cells.subset
-    idxs = np.arange(len(cells), dtype=np.int64) if subset is None else subset
+    idxs = train_cells.indices
     parts = split_train_valid(len(idxs), config.valid_fraction, config.seed, alternative="--valid-tokens")
     train_idx, valid_idx = (idxs[part] for part in parts)
-    return OpenedCells(cells, train_idx), OpenedCells(cells, valid_idx)
+    return replace(train_cells, subset=train_idx), replace(train_cells, subset=valid_idx)
 
 
 def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, run: RunDirectory) -> Datasets:
     """Open the cells of a run, packed and masked for training and for both validation losses."""
 
-    def dataset(cells: OpenedCells, *, mask_all: bool = False) -> PackedCellDataset:
+    def dataset(cells: Cells, *, mask_all: bool = False) -> PackedCellDataset:
         return PackedCellDataset(
-            cells.cells,
+            cells.tokens,
             dictionaries.tokenizer,
             subset=cells.subset,
             max_seq_length=required(config.seq_length),

@@ -30,12 +30,12 @@ class TrainGeneformerConfig(PretrainConfig):
     at_least_one: ClassVar[tuple[str, ...]] = (*PretrainConfig.at_least_one, "seq_length", *SHAPE_FIELDS)
 
     data_dir: Path | None = option(
-        None, group=DATA, help="Folder with train/ and val/, each an SCDL archive or tokenised cells."
+        None, group=DATA, help="Folder with train/ and val/, each an SCDL archive or tokenized cells."
     )
     train_tokens: Path | None = option(
-        None, group=DATA, help="Tokenised training cells: folder of tokenize_geneformer, or a parquet file."
+        None, group=DATA, help="Tokenized training cells: folder of tokenize_geneformer, or a parquet file."
     )
-    valid_tokens: Path | None = option(None, group=DATA, help="Tokenised validation cells, like --train-tokens.")
+    valid_tokens: Path | None = option(None, group=DATA, help="Tokenized validation cells, like --train-tokens.")
     valid_fraction: float = option(
         0.05, group=DATA, help="Share of --train-tokens held out when no --valid-tokens are given."
     )

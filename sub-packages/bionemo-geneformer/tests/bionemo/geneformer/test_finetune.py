@@ -19,8 +19,8 @@ from bionemo.geneformer.api import (
     load_geneformer,
     save_geneformer,
 )
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians, read_tokenizer
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.finetune import finetune
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
 from bionemo.geneformer.scripts.finetune_geneformer import main
@@ -45,7 +45,7 @@ def pretrained(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def labelled(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All cells as tokens, with their type, a value, and a column with gaps."""
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
@@ -57,7 +57,7 @@ def labelled(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = table.append_column("depth", pa.array(np.asarray(cell_files.cells.counts.sum(axis=1)).ravel()))
     table = table.append_column("sparse", pa.array([name if row % 2 else None for row, name in enumerate(types)]))
     table = table.append_column("one", pa.array(["same"] * len(types)))
-    path = tmp_path_factory.mktemp("labelled") / "cells.parquet"
+    path = tmp_path_factory.mktemp("labeled") / "cells.parquet"
     pq.write_table(table, path)
     return path
 
@@ -86,9 +86,9 @@ def predictions_of(run_dir: Path) -> list[dict[str, str]]:
 
 
 def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
-    pretrained: Path, labelled: Path, tmp_path: Path
+    pretrained: Path, labeled: Path, tmp_path: Path
 ) -> None:
-    run_dir = finetune(settings(pretrained, labelled, tmp_path, num_epochs=12, lr=1e-2))
+    run_dir = finetune(settings(pretrained, labeled, tmp_path, num_epochs=12, lr=1e-2))
     assert {p.name for p in run_dir.iterdir()} == {
         "config.yaml", "log.txt", "loss.png", "metrics.csv", "model", "predictions.csv", "scores.json"
     }  # fmt: skip
@@ -103,7 +103,7 @@ def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
     module = load_finetuned(run_dir / "model")
     assert module.head_config.classes == ("type0", "type1", "type2", "type3")
     assert module.head_config.label_column == "cell_type"
-    cells = open_cell_tokens(labelled)
+    cells = open_tokenized(labeled)
     for row in rows[:5]:
         tokens, _ = cells.read(np.array([int(row["cell_id"])]))
         with torch.no_grad():
@@ -112,8 +112,8 @@ def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
     load_geneformer(run_dir / "model")  # its encoder, for embeddings and perturbations
 
 
-def test_folds_predict_every_labelled_cell_once(pretrained: Path, labelled: Path, tmp_path: Path) -> None:
-    run_dir = finetune(settings(pretrained, labelled, tmp_path, label_column="sparse", folds=3, num_epochs=4))
+def test_folds_predict_every_labeled_cell_once(pretrained: Path, labeled: Path, tmp_path: Path) -> None:
+    run_dir = finetune(settings(pretrained, labeled, tmp_path, label_column="sparse", folds=3, num_epochs=4))
     rows = predictions_of(run_dir)
     assert sorted(int(row["cell_id"]) for row in rows) == list(range(1, 120, 2))
     assert {p.name for p in run_dir.iterdir()} >= {"fold-0", "fold-1", "fold-2"}
@@ -125,7 +125,7 @@ def test_folds_predict_every_labelled_cell_once(pretrained: Path, labelled: Path
 
 
 def test_validation_cells_of_their_own_from_an_archive(
-    cell_files, pretrained: Path, labelled: Path, tmp_path: Path
+    cell_files, pretrained: Path, labeled: Path, tmp_path: Path
 ) -> None:
     run_dir = finetune(
         settings(
@@ -136,27 +136,27 @@ def test_validation_cells_of_their_own_from_an_archive(
     assert [row["cell_id"] for row in predictions_of(run_dir)] == [f"cell{number}" for number in range(96, 120)]
 
 
-def test_regression_predicts_values(pretrained: Path, labelled: Path, tmp_path: Path) -> None:
+def test_regression_predicts_values(pretrained: Path, labeled: Path, tmp_path: Path) -> None:
     run_dir = finetune(
-        settings(pretrained, labelled, tmp_path, task_type="regression", label_column="depth", num_epochs=20)
+        settings(pretrained, labeled, tmp_path, task_type="regression", label_column="depth", num_epochs=20)
     )
     assert scores_of(run_dir)["pearson"] > 0.6, scores_of(run_dir)
     module = load_finetuned(run_dir / "model")
-    tokens, _ = open_cell_tokens(labelled).read(np.array([int(predictions_of(run_dir)[0]["cell_id"])]))
+    tokens, _ = open_tokenized(labeled).read(np.array([int(predictions_of(run_dir)[0]["cell_id"])]))
     with torch.no_grad():
         value = module(torch.from_numpy(tokens)[None]).item()
     assert value == pytest.approx(float(predictions_of(run_dir)[0]["predicted"]), rel=1e-4)
 
 
 def test_gene_classes_are_predicted_for_genes_that_were_held_out(
-    cell_files, pretrained: Path, labelled: Path, tmp_path: Path
+    cell_files, pretrained: Path, labeled: Path, tmp_path: Path
 ) -> None:
     genes = cell_files.cells.gene_ids[:40]
     labels = tmp_path / "genes.json"
     labels.write_text(json.dumps({gene: "even" if number % 2 else "odd" for number, gene in enumerate(genes)}))
     run_dir = finetune(
         settings(
-            pretrained, labelled, tmp_path, task_type="gene-classification", gene_labels=labels, label_column=None,
+            pretrained, labeled, tmp_path, task_type="gene-classification", gene_labels=labels, label_column=None,
             num_epochs=2,
         )
     )  # fmt: skip
@@ -178,9 +178,9 @@ ENCODER = "model.encoder.layers.{}.mlp.linear_fc1.weight"
     ],
     ids=["lora", "frozen encoder", "frozen layer"],
 )
-def test_what_is_trained(changes: dict, moved: list, kept: list, pretrained, labelled, tmp_path: Path) -> None:
+def test_what_is_trained(changes: dict, moved: list, kept: list, pretrained, labeled, tmp_path: Path) -> None:
     before = {f"model.{name}": tensor for name, tensor in load_geneformer(pretrained).model.state_dict().items()}
-    run_dir = finetune(settings(pretrained, labelled, tmp_path, num_epochs=1, **changes))
+    run_dir = finetune(settings(pretrained, labeled, tmp_path, num_epochs=1, **changes))
     after = load_finetuned(run_dir / "model").state_dict()
     assert all(torch.equal(after[name], before[name]) for name in kept)
     assert not any(torch.equal(after[name], before[name]) for name in moved)
@@ -191,7 +191,7 @@ def test_what_is_trained(changes: dict, moved: list, kept: list, pretrained, lab
 
 BAD = [
     ([], "--task-type cell-classification: needs --label-column"),
-    (["--label-column=colour"], "no column 'colour'"),
+    (["--label-column=colour"], "no obs column 'colour'"),
     (["--label-column=one"], "column 'one': has 1 class, expected at least two"),
     (["--label-column=cell_type", "--task-type=regression"], "has the value 'type"),
     (["--label-column=cell_type", "--seq-length=65"], "--seq-length 65: the model has 64 positions"),
@@ -209,13 +209,13 @@ BAD = [
 @pytest.mark.parametrize(
     ("flags", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
 )
-def test_bad_input(flags: list[str], message: str, pretrained, labelled, tmp_path: Path, capfd) -> None:
+def test_bad_input(flags: list[str], message: str, pretrained, labeled, tmp_path: Path, capfd) -> None:
     (tmp_path / "genes.json").write_text('{"GENEA": "x", "GENEB": "y"}')
     flags = [flag.replace("GENES", str(tmp_path / "genes.json")) for flag in flags]
     status = run_command(
         main,
         [
-            f"--restore-from-checkpoint-path={pretrained}", f"--train-data-path={labelled}", "--accelerator=cpu",
+            f"--restore-from-checkpoint-path={pretrained}", f"--train-data-path={labeled}", "--accelerator=cpu",
             f"--result-dir={tmp_path / 'runs'}", *flags,
         ],
         prog="finetune_geneformer",
@@ -228,11 +228,11 @@ def test_bad_input(flags: list[str], message: str, pretrained, labelled, tmp_pat
     assert not list((tmp_path / "runs").rglob("model"))
 
 
-def test_a_class_that_only_the_validation_cells_have_is_refused(pretrained, labelled, tmp_path: Path) -> None:
+def test_a_class_that_only_the_validation_cells_have_is_refused(pretrained, labeled, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    table = pq.read_table(labelled)
+    table = pq.read_table(labeled)
     types = table.column("cell_type").to_pylist()
     for name, keep in (("train", {"type0", "type1"}), ("valid", {"type0", "type2"})):
         pq.write_table(table.filter([kind in keep for kind in types]), tmp_path / f"{name}.parquet")

@@ -40,7 +40,7 @@ def test_classes_weigh_what_they_are_given() -> None:
     assert (kept.cells.tolist(), kept.truth.tolist(), kept.predicted.tolist()) == ([7, 5, 9], [0, 1, 0], [0, 1, 0])
 
 
-def test_a_regression_learns_standardised_values_and_keeps_real_ones() -> None:
+def test_a_regression_learns_standardized_values_and_keeps_real_ones() -> None:
     loss = HeadLoss(is_regression=True, is_per_cell=True, mean=10.0, std=2.0)
     with torch.no_grad():
         loss_sum, count = loss(
@@ -90,7 +90,7 @@ def test_folds_have_their_share_of_every_class() -> None:
     assert not np.array_equal(folds, stratified_folds(class_idx, 5, seed=4))
     train, valid = stratified_split(class_idx, 0.2, seed=3)
     assert (len(train), len(valid)) == (68, 17)
-    with pytest.raises(ValueError, match="101 folds of 85 labelled"):
+    with pytest.raises(ValueError, match="101 folds of 85 labeled"):
         stratified_folds(class_idx, 101, seed=3)
 
 

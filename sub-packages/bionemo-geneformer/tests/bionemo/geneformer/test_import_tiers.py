@@ -13,11 +13,10 @@ TIER_0 = (  # standard library, numpy: commands may import these before they par
     "bionemo.geneformer",
     "bionemo.geneformer.data",
     "bionemo.geneformer.data.arrow_dataset",
-    "bionemo.geneformer.data.cell_tokens",
+    "bionemo.geneformer.data.tokenized_cells",
     "bionemo.geneformer.data.counts",
     "bionemo.geneformer.data.dictionaries",
-    "bionemo.geneformer.data.gene_ids",
-    "bionemo.geneformer.data.gene_tables",
+    "bionemo.geneformer.data.gene_mapping",
     "bionemo.geneformer.data.medians",
     "bionemo.geneformer.data.rank_encoding",
     "bionemo.geneformer.embedding",
@@ -33,12 +32,12 @@ TIER_0 = (  # standard library, numpy: commands may import these before they par
 )
 TIER_1 = (  # + torch, scipy
     "bionemo.geneformer.data.corpus",
-    "bionemo.geneformer.data.count_cells",
+    "bionemo.geneformer.data.tokenize_on_read",
     "bionemo.geneformer.data.count_sources",
-    "bionemo.geneformer.data.labelled_cells",
+    "bionemo.geneformer.data.open_cells",
     "bionemo.geneformer.data.packed_cells",
     "bionemo.geneformer.data.singlecell.dataset",
-    "bionemo.geneformer.data.tokenise",
+    "bionemo.geneformer.data.write_tokenized",
 )
 TIER_2 = tuple(name for name in ALL if name not in {*TIER_0, *TIER_1})
 

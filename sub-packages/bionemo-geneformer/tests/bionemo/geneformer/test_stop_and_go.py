@@ -8,8 +8,8 @@ import lightning.pytorch as pl
 import pytest
 
 from bionemo.geneformer.api import geneformer_config
-from bionemo.geneformer.data.cell_tokens import TokenLists
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
+from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1

@@ -13,7 +13,7 @@ import torch
 
 from bionemo.core.errors import BionemoError
 from bionemo.geneformer.api import load_geneformer
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.scripts.train_geneformer import main
 from bionemo.geneformer.train import train
 from bionemo.geneformer.train_config import TrainGeneformerConfig
@@ -93,8 +93,8 @@ def test_a_run_leaves_what_the_guide_promises(cell_files, reference_run: Path) -
     assert (module.config.variant, module.config.vocab_size) == ("V1", 62)
     assert module.dictionaries.tokenizer.vocab == json.loads(cell_files.token_dictionary.read_text())
     agreement = agreement_of(reference_run)
-    train_tokens = open_cell_tokens(cell_files.train_tokens).read(np.arange(96))[0]
-    valid_tokens = open_cell_tokens(cell_files.valid_tokens).read(np.arange(24))[0]
+    train_tokens = open_tokenized(cell_files.train_tokens).read(np.arange(96))[0]
+    valid_tokens = open_tokenized(cell_files.valid_tokens).read(np.arange(24))[0]
     counts = np.bincount(train_tokens, minlength=62)[2:] + 1.0
     expected = -np.log(counts / counts.sum())[valid_tokens - 2].mean()
     assert agreement["num_sequences"] == 96

@@ -44,7 +44,7 @@ def open_arrow_dataset(path: Path) -> "pa.Table":
         state = json.loads((path / STATE_NAME).read_text(encoding="utf-8"))
         return pa.concat_tables([open_shard(path / file["filename"]) for file in state["_data_files"]])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise FormatError(f"{path}: damaged dataset ({error}). Tokenise the counts again.") from error
+        raise FormatError(f"{path}: damaged dataset ({error}). Tokenize the counts again.") from error
 
 
 def open_shard(path: Path) -> "pa.Table":

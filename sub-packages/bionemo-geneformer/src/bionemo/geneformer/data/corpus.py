@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""A corpus of count matrices: normalised values of all genes, block by block, and the medians computed from them."""
+"""A corpus of count matrices: normalized values of all genes, block by block, and the medians computed from them."""
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -12,13 +12,12 @@ from bionemo.core.errors import DataError
 from bionemo.core.progress import progress_bar
 from bionemo.geneformer.data.count_sources import CountSource
 from bionemo.geneformer.data.counts import Counts, check_counts, has_repeats, sum_duplicates
-from bionemo.geneformer.data.gene_ids import GeneResolver
-from bionemo.geneformer.data.gene_tables import build_gene_table, number_columns
+from bionemo.geneformer.data.gene_mapping import GeneResolver, build_gene_table, number_columns
 from bionemo.geneformer.data.medians import BYTES_PER_VALUE, GeneValues, Medians, find_medians
 
 
 TARGET_SUM = 10_000.0
-"""Counts of a cell after normalisation."""
+"""Counts of a cell after normalization."""
 
 _ENSEMBL_GENE = re.compile(r"ENS[A-Z]*G[A-Z]?\d{6,}")
 _CELLS_PER_READ = 512
@@ -93,17 +92,17 @@ class Corpus:
         return find_medians(self.values, len(self.genes), max_values=max_values)
 
     def values(self) -> Iterator[GeneValues]:
-        """Normalised values above zero, block by block."""
+        """Normalized values above zero, block by block."""
         with progress_bar(total=self.num_cells, unit="cell", description="Reading") as bar:
             for source, columns in zip(self.sources, self._columns, strict=True):
                 for start in range(0, len(source), _CELLS_PER_READ):
                     rows = np.arange(start, min(start + _CELLS_PER_READ, len(source)))
                     counts = source.read(rows)
                     check_counts(counts, rows, source.name, allow_fractions=self.allow_fractions)
-                    yield self._normalise(counts, columns.gene_idx, has_duplicates=columns.has_duplicates)
+                    yield self._normalize(counts, columns.gene_idx, has_duplicates=columns.has_duplicates)
                     bar.update(len(rows))
 
-    def _normalise(self, counts: Counts, gene_idx: NDArray[np.int32], *, has_duplicates: bool) -> GeneValues:
+    def _normalize(self, counts: Counts, gene_idx: NDArray[np.int32], *, has_duplicates: bool) -> GeneValues:
         lengths = np.diff(counts.row_ptr)
         totals = np.zeros(len(lengths))
         if len(counts.values):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError, FormatError, MissingFileError
 from bionemo.geneformer.data.counts import Counts
-from bionemo.geneformer.data.gene_tables import GeneColumns
+from bionemo.geneformer.data.gene_mapping import GeneColumns
 from bionemo.scdl.io.row_gather import gather_rows
 
 

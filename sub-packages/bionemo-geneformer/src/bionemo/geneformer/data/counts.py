@@ -14,7 +14,7 @@ from bionemo.core.errors import DataError
 
 
 LOG_MAXIMUM = 20.0
-"""Largest value of log-normalised data: the logarithm of counts per 10,000 or per million stays below."""
+"""Largest value of log-normalized data: the logarithm of counts per 10,000 or per million stays below."""
 
 
 class Counts(NamedTuple):
@@ -55,7 +55,7 @@ def check_counts(counts: Counts, rows: NDArray[np.int64], source: str, *, allow_
     is_bad = ~np.isfinite(values)
     if is_bad.any():
         raise DataError(f"{_place(counts, rows, source, is_bad)}. Every stored count must be a number.")
-    kind = "log-normalised" if float(values.max()) < LOG_MAXIMUM else "normalised"
+    kind = "log-normalized" if float(values.max()) < LOG_MAXIMUM else "normalized"
     raise DataError(
         f"{_place(counts, rows, source, rounded != values)}: the data look {kind}, and ranking needs raw counts. "
         "Choose another matrix with --layer, or pass --allow-fractional-counts if these are estimated counts."

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The dictionaries that tokenisation needs: tokens, medians, gene symbols and gene mappings.
+"""The dictionaries that tokenization needs: tokens, medians, gene symbols and gene mappings.
 
 All are JSON objects, ``.json`` or ``.json.gz``. The pickles of the original releases are read too, and
 `convert_dictionary` turns them into JSON once and for all.
@@ -30,7 +30,7 @@ class Dictionaries(NamedTuple):
 
     tokenizer: GeneTokenizer
     medians: dict[str, float]
-    """Ensembl id to the median of the gene's non-zero normalised counts."""
+    """Ensembl id to the median of the gene's non-zero normalized counts."""
     gene_mapping: dict[str, str]
     """Identifier in the data to identifier in the vocabulary: other species, retired ids."""
 

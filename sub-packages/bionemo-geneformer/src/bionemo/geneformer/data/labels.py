@@ -38,19 +38,19 @@ class ClassLabels(NamedTuple):
     """Which class each one has, -1 for none."""
 
 
-class LabelledBatch(PackedBatch):
+class LabeledBatch(PackedBatch):
     """A packed batch of cells with their labels."""
 
     cell_labels: torch.Tensor
     """[number of real cells] int64 classes or float32 values; of no meaning where ``labels`` hold genes' classes."""
 
 
-class LabelledCellDataset(PackedCellDataset):
-    """Packs of labelled cells to `LabelledBatch`.
+class LabeledCellDataset(PackedCellDataset):
+    """Packs of labeled cells to `LabeledBatch`.
 
     Args:
-        cell_labels: [C] int64 or float32, a label for each cell of the source; None: genes are labelled.
-        gene_labels: [V] int64, the class of each token, -100 for none; None: cells are labelled.
+        cell_labels: [C] int64 or float32, a label for each cell of the source; None: genes are labeled.
+        gene_labels: [V] int64, the class of each token, -100 for none; None: cells are labeled.
         arguments: As of `PackedCellDataset`; nothing is masked.
     """
 
@@ -65,8 +65,8 @@ class LabelledCellDataset(PackedCellDataset):
         self.cell_labels = cell_labels
         self.gene_labels = gene_labels
 
-    def __getitem__(self, pack: "Pack") -> LabelledBatch:
-        batch = cast("LabelledBatch", super().__getitem__(pack))
+    def __getitem__(self, pack: "Pack") -> LabeledBatch:
+        batch = cast("LabeledBatch", super().__getitem__(pack))
         if self.cell_labels is not None:
             cells = batch["sample_idx"][: batch["num_sequences"]].numpy()
             batch["cell_labels"] = torch.from_numpy(self.cell_labels[cells])
@@ -153,7 +153,7 @@ def stratified_folds(class_idx: NDArray[np.int64], num_folds: int, seed: int) ->
     """
     taking_part = np.flatnonzero(class_idx >= 0)
     if not 2 <= num_folds <= len(taking_part):
-        raise ConfigError(f"{num_folds} folds of {len(taking_part)} labelled: give between 2 and that number.")
+        raise ConfigError(f"{num_folds} folds of {len(taking_part)} labeled: give between 2 and that number.")
     shuffled = rng_for(seed, Stream.SPLIT).permutation(taking_part)
     by_class = shuffled[np.argsort(class_idx[shuffled], kind="stable")]
     folds = np.full(len(class_idx), -1, dtype=np.int64)

@@ -30,7 +30,7 @@ BYTES_PER_VALUE = 48
 
 
 class GeneValues(NamedTuple):
-    """Normalised values of some cells."""
+    """Normalized values of some cells."""
 
     genes: NDArray[np.int32]
     """[K] int32, number of the gene."""

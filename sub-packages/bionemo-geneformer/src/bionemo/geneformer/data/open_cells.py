@@ -1,26 +1,39 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cells for a model, whatever they are kept in: tokenised already, or counts that are ranked as they are read."""
+"""Open cells for a model, whatever file they are in: tokens, or counts that are tokenized as they are read.
 
+Letters: C cells of the data.
+"""
+
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError, MissingFileError
 from bionemo.geneformer.data.arrow_dataset import is_arrow_dataset
-from bionemo.geneformer.data.cell_tokens import ArrowCells, CellTokens, open_cell_tokens
-from bionemo.geneformer.data.count_cells import MIN_COVERAGE, CountCells
-from bionemo.geneformer.data.count_sources import open_counts
+from bionemo.geneformer.data.count_sources import CountSource, open_counts
 from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.data.tokenize_on_read import MIN_COVERAGE, TokenizedOnRead
+from bionemo.geneformer.data.tokenized_cells import ArrowTokens, TokenizedCells, open_tokenized
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+ID_COLUMN = "cell_id"
+"""Where tokenized cells keep their ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountReading:
-    """How counts become cells; `CountCells` says what each means."""
+    """How counts become tokens; `TokenizedOnRead` describes each field."""
 
     max_length: int | None = None
     gene_column: str | None = None
@@ -31,21 +44,69 @@ class CountReading:
 
 
 @dataclass(frozen=True)
-class OpenedCells:
-    """Cells, and which of them hold a gene."""
+class Cells:
+    """Tokens of cells with their metadata.
 
-    cells: CellTokens
-    subset: NDArray[np.int64] | None
-    """[n] int64, the cells to use; None: all."""
+    Attributes:
+        tokens: The tokens of all C cells.
+        read_obs: Reads the metadata, a frame of C rows; called once, when something asks for it.
+        subset: [n] int64 ascending, the cells that hold a gene; None: all.
+        name: For messages.
+        id_column: Column of ``obs`` with the ids of the cells; None: its index.
+    """
+
+    tokens: TokenizedCells
+    read_obs: Callable[[], "pd.DataFrame"]
+    subset: NDArray[np.int64] | None = None
+    name: str = "cells"
+    id_column: str | None = None
+
+    @functools.cached_property
+    def obs(self) -> "pd.DataFrame":
+        """Metadata of the cells, C rows."""
+        return self.read_obs()
+
+    @functools.cached_property
+    def ids(self) -> NDArray[np.str_]:
+        """[C] str.
+
+        Raises:
+            DataError: There is no such column.
+        """
+        return (
+            np.asarray(self.obs.index.astype(str), dtype=str) if self.id_column is None else self.texts(self.id_column)
+        )
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """[n] int64 ascending, the cells to use."""
+        return np.arange(len(self.tokens), dtype=np.int64) if self.subset is None else self.subset
+
+    def texts(self, column: str) -> NDArray[np.str_]:
+        """[C] str, a column of ``obs``; a missing value is ``""``.
+
+        Raises:
+            DataError: There is no such column.
+        """
+        import pandas as pd
+
+        if column not in self.obs.columns:
+            raise DataError(f"{self.name}: no obs column {column!r}, found {list(map(str, self.obs.columns))}.")
+        codes, names = pd.factorize(self.obs[column])  # missing values have the code -1, the last name
+        return np.array([*map(str, names), ""])[codes]
 
 
-def open_cells(path: Path, dictionaries: Dictionaries, reading: CountReading) -> OpenedCells:
+def open_cells(
+    path: Path, dictionaries: Dictionaries, reading: CountReading, *, id_column: str | None = None
+) -> Cells:
     """Open cells for a model.
 
     Args:
-        path: Tokenised cells (a folder of `tokenize_geneformer` or a parquet file), an SCDL archive or an h5ad file.
+        path: Tokenized cells (a folder of `tokenize_geneformer` or a parquet file), an SCDL archive or an h5ad file.
         dictionaries: The model's vocabulary, and medians for counts.
         reading: How to read counts.
+        id_column: Column of the cells' ids; None: the index of ``obs``; of tokenized cells the column ``cell_id``,
+            or else the row number.
 
     Raises:
         MissingFileError: There is nothing at the path.
@@ -55,13 +116,39 @@ def open_cells(path: Path, dictionaries: Dictionaries, reading: CountReading) ->
     if not path.exists():
         raise MissingFileError(f"{path}: there is no such file or folder.")
     if path.suffix == ".parquet" or is_arrow_dataset(path):
-        tokens = open_cell_tokens(path)
-        check_tokens(tokens, dictionaries.tokenizer)
-        return OpenedCells(tokens, _with_tokens(tokens, path, dictionaries.tokenizer, reading))
+        tokens = open_tokenized(path)
+        check_vocabulary(tokens, dictionaries.tokenizer)
+        subset = _cells_with_tokens(tokens, dictionaries.tokenizer, reading.empty_cells)
+        if id_column is None and ID_COLUMN in tokens.column_names:
+            id_column = ID_COLUMN
+        return Cells(tokens, tokens.obs, subset, str(path), id_column)
     if not dictionaries.medians:
-        raise ConfigError(f"{path}: counts are ranked by --gene-medians; give the file, or tokenised cells.")
-    cells = CountCells(
-        open_counts(path),
+        raise ConfigError(f"{path}: counts are ranked by --gene-medians; give the file, or tokenized cells.")
+    return tokenize_counts(open_counts(path), dictionaries, reading, name=str(path), id_column=id_column)
+
+
+def tokenize_counts(
+    source: CountSource,
+    dictionaries: Dictionaries,
+    reading: CountReading,
+    *,
+    name: str,
+    id_column: str | None = None,
+) -> Cells:
+    """Make cells of counts; they are tokenized as they are read.
+
+    Args:
+        source: The counts.
+        dictionaries: The model's vocabulary and medians.
+        reading: How to read counts.
+        name: For messages about ``obs``.
+        id_column: Column of the cells' ids; None: the index of ``obs``.
+
+    Raises:
+        DataError: The counts cannot be ranked.
+    """
+    tokens = TokenizedOnRead(
+        source,
         dictionaries,
         max_length=reading.max_length,
         gene_column=reading.gene_column,
@@ -69,12 +156,12 @@ def open_cells(path: Path, dictionaries: Dictionaries, reading: CountReading) ->
         min_coverage=reading.min_coverage,
     )
     if reading.refuse_unknown_genes:
-        refuse_unknown_genes(cells)
-    subset = cells.cells_with_genes(reading.empty_cells)
-    return OpenedCells(cells, None if len(subset) == len(cells) else subset)
+        refuse_unknown_genes(tokens)
+    subset = tokens.cells_with_genes(reading.empty_cells)
+    return Cells(tokens, source.obs, None if len(subset) == len(tokens) else subset, name, id_column)
 
 
-def check_tokens(cells: ArrowCells, tokenizer: GeneTokenizer) -> None:
+def check_vocabulary(cells: ArrowTokens, tokenizer: GeneTokenizer) -> None:
     """Refuse tokens of another vocabulary, where their writer recorded which they are of.
 
     Raises:
@@ -83,12 +170,12 @@ def check_tokens(cells: ArrowCells, tokenizer: GeneTokenizer) -> None:
     found = cells.vocabulary_fingerprint
     if found is not None and found != tokenizer.fingerprint:
         raise DataError(
-            f"{cells.source}: was tokenised with another vocabulary (fingerprint {found[:12]}) than the model's "
-            f"({tokenizer.fingerprint[:12]}). Tokenise the counts again with the model's dictionary."
+            f"{cells.source}: was tokenized with another vocabulary (fingerprint {found[:12]}) than the model's "
+            f"({tokenizer.fingerprint[:12]}). Tokenize the counts again with the model's dictionary."
         )
 
 
-def refuse_unknown_genes(cells: CountCells) -> None:
+def refuse_unknown_genes(cells: TokenizedOnRead) -> None:
     """Refuse counts with a gene that the vocabulary lacks.
 
     Raises:
@@ -102,19 +189,19 @@ def refuse_unknown_genes(cells: CountCells) -> None:
             )
 
 
-def _with_tokens(
-    cells: ArrowCells, path: Path, tokenizer: GeneTokenizer, reading: CountReading
+def _cells_with_tokens(
+    cells: ArrowTokens, tokenizer: GeneTokenizer, on_empty: Literal["error", "skip"]
 ) -> NDArray[np.int64] | None:
     is_empty = cells.lengths <= tokenizer.variant.num_framing_tokens
     if not is_empty.size:
-        raise DataError(f"{path}: is empty, there are no cells in it.")
+        raise DataError(f"{cells.source}: is empty, there are no cells in it.")
     if is_empty.all():
-        raise DataError(f"{path}: none of the {len(is_empty)} cells has genes.")
+        raise DataError(f"{cells.source}: none of the {len(is_empty)} cells has genes.")
     if not is_empty.any():
         return None
-    if reading.empty_cells == "error":
+    if on_empty == "error":
         raise DataError(
-            f"{path}: cell {int(np.argmax(is_empty))} has no genes ({int(is_empty.sum())} such cells). "
+            f"{cells.source}: cell {int(np.argmax(is_empty))} has no genes ({int(is_empty.sum())} such cells). "
             "Leave them out with --empty-cells skip."
         )
     return np.flatnonzero(~is_empty)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.geneformer.data.cell_tokens import CellTokens
+from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.data.masking import PackMasking
 from bionemo.llm.data.packed_dataset import PackedDataset, Samples
@@ -18,7 +18,7 @@ class PackedCellDataset(PackedDataset):
     A cell longer than `max_seq_length` keeps its highest ranked genes, and its end token where the variant has one.
 
     Args:
-        cells: Tokenised cells.
+        cells: Tokenized cells.
         tokenizer: The vocabulary that they are of.
         subset: [n] int64, the cells that belong to this data set; None: all.
         max_seq_length: Longest sample in tokens, special tokens included.
@@ -33,7 +33,7 @@ class PackedCellDataset(PackedDataset):
 
     def __init__(
         self,
-        cells: CellTokens,
+        cells: TokenizedCells,
         tokenizer: GeneTokenizer,
         *,
         subset: NDArray[np.int64] | None = None,
@@ -71,7 +71,7 @@ class PackedCellDataset(PackedDataset):
         if len(tokens) and int(tokens.view(np.uint64).max()) >= self.tokenizer.vocab_size:
             raise DataError(
                 f"A cell has the token {int(tokens.max())}, but the vocabulary has {self.tokenizer.vocab_size}. "
-                "The cells were tokenised with another dictionary."
+                "The cells were tokenized with another dictionary."
             )
         if np.any(lengths > self.max_seq_length):
             tokens, lengths = truncate(tokens, lengths, self.max_seq_length, self.tokenizer.eos_id)

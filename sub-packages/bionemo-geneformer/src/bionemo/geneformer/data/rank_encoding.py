@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bionemo.core.buffers import BATCHES
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.data.counts import Counts, has_repeats, sum_duplicates
-from bionemo.geneformer.data.gene_tables import GeneTable, number_columns
+from bionemo.geneformer.data.gene_mapping import GeneTable, number_columns
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.scdl.io.row_chunks import row_chunks
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import GeneformerMaskedLM
-from bionemo.geneformer.data.cell_tokens import CellTokens
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
+from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.embedding.encoder import AUTOCAST
 from bionemo.geneformer.embedding.pooling import EmbeddingKind, GeneMeans, pool_cells
 from bionemo.geneformer.embedding.predictions import CellHead
@@ -120,12 +120,12 @@ class CellEmbedder:
         return GeneMeans(self.tokenizer.vocab_size, self.hidden_size, self.tokenizer.all_special_ids, self.device)
 
     def embed(
-        self, cells: CellTokens, indices: NDArray[np.int64], *, gene_means: GeneMeans | None = None
+        self, cells: TokenizedCells, indices: NDArray[np.int64], *, gene_means: GeneMeans | None = None
     ) -> CellOutputs:
         """Embed cells.
 
         Args:
-            cells: Tokenised cells, none without a gene.
+            cells: Tokenized cells, none without a gene.
             indices: [C] int64, which of them.
             gene_means: Where the genes of these cells are added up.
 
@@ -165,7 +165,7 @@ class CellEmbedder:
         return outputs
 
     def _through_model(
-        self, cells: CellTokens, indices: NDArray[np.int64]
+        self, cells: TokenizedCells, indices: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], _PackStates]]:
         """Packs through the model, each with the places of its cells among those asked for."""
         dataset = _CellsInOrder(

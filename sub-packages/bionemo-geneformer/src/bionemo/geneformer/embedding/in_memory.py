@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import GeneformerMaskedLM
-from bionemo.geneformer.data.count_cells import MIN_COVERAGE, CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
+from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
+from bionemo.geneformer.data.tokenize_on_read import MIN_COVERAGE
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
@@ -65,15 +66,14 @@ def embed_anndata(
         kinds=(kind,), layer=layer, max_tokens=default_tokens_per_batch(device.type), precision=precision
     )
     embedder = CellEmbedder(module, dictionaries.tokenizer, options)
-    cells = CountCells(
-        AnnDataCounts(adata, layer=counts_layer),
-        dictionaries,
+    reading = CountReading(
         max_length=module.config.seq_length,
         gene_column=gene_column,
         allow_fractions=allow_fractional_counts,
         min_coverage=min_coverage,
+        empty_cells="error" if empty_cells == "error" else "skip",
     )
-    rows = cells.cells_with_genes("error" if empty_cells == "error" else "skip")
-    embeddings = np.full((len(cells), embedder.hidden_size), np.nan, dtype=np.float32)
-    embeddings[rows] = embedder.embed(cells, rows).embeddings[kind]
+    cells = tokenize_counts(AnnDataCounts(adata, layer=counts_layer), dictionaries, reading, name="adata")
+    embeddings = np.full((adata.n_obs, embedder.hidden_size), np.nan, dtype=np.float32)
+    embeddings[cells.indices] = embedder.embed(cells.tokens, cells.indices).embeddings[kind]
     return embeddings

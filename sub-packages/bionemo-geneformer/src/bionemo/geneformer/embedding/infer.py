@@ -13,24 +13,20 @@ from numpy.typing import NDArray
 
 from bionemo.core.config import to_mapping, to_yaml
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.core.files import move_into_place, write_text
+from bionemo.core.files import write_text
 from bionemo.core.resumable import ResumableDirectory, resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
-from bionemo.geneformer.data.cell_tokens import ArrowCells
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.labelled_cells import LabelledCells, open_labelled_cells
-from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.embedding.config import InferGeneformerConfig
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
+from bionemo.geneformer.embedding.h5ad_output import write_h5ad
 from bionemo.geneformer.embedding.portions import (
     CELLS_NAME,
-    embedding_kinds,
     join_genes,
     join_portions,
     keep_portions,
-    read_embeddings,
     remove_portions,
     split_portions,
     write_portions,
@@ -44,8 +40,7 @@ from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
 logger = logging.getLogger(__name__)
 
-CONFIG_NAME, H5AD_NAME = "config.yaml", "cells.h5ad"
-EMBEDDING_KEY = "X_geneformer"
+CONFIG_NAME = "config.yaml"
 CELLS_PER_PORTION, CELLS_PER_PORTION_OF_GENES = 8192, 65_536
 """Cells that are lost at most when a run is killed; sums of genes are large, so that they get fewer files."""
 
@@ -70,11 +65,9 @@ def run_inference(config: InferGeneformerConfig) -> Path:
     module = masked_lm_of(module, head)
     dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
     options = options_of(config, module, dictionaries, accelerator)
-    cells, among = open_labelled_cells(
-        config.data_dir, dictionaries, reading_of(config, module), id_column=config.id_column
-    )
-    indices = np.arange(len(cells.tokens), dtype=np.int64) if among is None else among
-    if len(set(cells.cell_ids[indices].tolist())) < len(indices):
+    cells = open_cells(config.data_dir, dictionaries, reading_of(config, module), id_column=config.id_column)
+    indices = cells.indices
+    if len(set(cells.ids[indices].tolist())) < len(indices):
         raise DataError(
             f"{config.data_dir}: two cells have the same id, so that results could not be told apart. "
             "Make the ids unique, or name another --id-column."
@@ -105,7 +98,7 @@ def run_inference(config: InferGeneformerConfig) -> Path:
             folder,
             embedder,
             cells.tokens,
-            cells.cell_ids,
+            cells.ids,
             portions,
             ranks,
             include_genes=config.include_gene_embeddings,
@@ -115,7 +108,7 @@ def run_inference(config: InferGeneformerConfig) -> Path:
         write(ResumableDirectory(config.results_path.resolve()))
         return config.results_path
     plan = plan_of(config, options) | {
-        "cells": zlib.crc32("\n".join(cells.cell_ids[indices].tolist()).encode()),
+        "cells": zlib.crc32("\n".join(cells.ids[indices].tolist()).encode()),
         "lengths": zlib.crc32(cells.tokens.lengths.tobytes()),
     }
     with resumable_directory(config.results_path, plan) as folder:
@@ -130,7 +123,7 @@ def finish(
     folder: ResumableDirectory,
     num_portions: int,
     dictionaries: Dictionaries,
-    cells: LabelledCells,
+    cells: Cells,
     indices: NDArray[np.int64],
 ) -> None:
     """Join the portions, and write what is made of all of them."""
@@ -139,7 +132,7 @@ def finish(
     if config.prediction_interval == "epoch" or config.format == "h5ad":
         join_portions(folder, num_portions)
     if config.format == "h5ad":
-        write_h5ad(folder, cells, indices)
+        write_h5ad(folder.work_dir, cells, indices)
     if config.prediction_interval == "epoch":
         remove_portions(folder, num_portions)
     else:
@@ -206,25 +199,3 @@ def plan_of(config: InferGeneformerConfig, options: EmbeddingOptions) -> dict[st
         "tokens_per_batch": options.max_tokens,
         "precision": options.precision,
     }
-
-
-def write_h5ad(folder: ResumableDirectory, cells: LabelledCells, indices: NDArray[np.int64]) -> None:
-    """Write the embeddings as an AnnData object, with what is known about the cells."""
-    import anndata
-    import pandas as pd
-
-    if isinstance(cells.tokens, ArrowCells):
-        known = [name for name in cells.tokens.column_names if name not in ("input_ids", "cell_id")]
-        obs = pd.DataFrame({name: cells.tokens.column(name)[indices] for name in known})
-    else:
-        assert isinstance(cells.tokens, CountCells)
-        obs = cells.tokens.source.obs().iloc[indices].copy()
-    obs.index = pd.Index(cells.cell_ids[indices].astype(object))
-    adata = anndata.AnnData(obs=obs)
-    kinds = embedding_kinds(folder.work_dir)
-    for kind in kinds:
-        key = EMBEDDING_KEY if len(kinds) == 1 else f"{EMBEDDING_KEY}_{kind}"
-        adata.obsm[key] = read_embeddings(folder.work_dir, kind)[1]
-    unfinished = folder.part(f"unfinished-{H5AD_NAME}")
-    adata.write_h5ad(unfinished)
-    move_into_place(unfinished, folder.part(H5AD_NAME))

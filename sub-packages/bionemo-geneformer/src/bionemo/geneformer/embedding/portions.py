@@ -19,7 +19,7 @@ from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.files import atomic_file
 from bionemo.core.progress import progress_bar
 from bionemo.core.resumable import ResumableDirectory
-from bionemo.geneformer.data.cell_tokens import CellTokens
+from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.embedding.embedder import CellEmbedder, CellOutputs
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
@@ -57,7 +57,7 @@ def split_portions(
 def write_portions(
     folder: ResumableDirectory,
     embedder: CellEmbedder,
-    cells: CellTokens,
+    cells: TokenizedCells,
     cell_ids: NDArray[np.str_],
     portions: Sequence[NDArray[np.int64]],
     ranks: DataParallelRanks,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""What needs no model: principal components and highly variable genes of log-normalised counts.
+"""What needs no model: principal components and highly variable genes of log-normalized counts.
 
 Letters: C cells, G genes.
 """
@@ -24,7 +24,7 @@ EXTRA = "bionemo-geneformer[analysis]"
 TARGET_SUM = 10_000.0
 
 
-def log_normalised(source: CountSource, rows: NDArray[np.int64]) -> "csr_matrix":
+def log_normalized(source: CountSource, rows: NDArray[np.int64]) -> "csr_matrix":
     """``log(1 + count / total * 10,000)`` of some cells.
 
     Returns:
@@ -66,7 +66,7 @@ def principal_components(matrix: "csr_matrix", num_components: int, *, seed: int
 
 
 def variable_genes(matrix: "csr_matrix", num_genes: int) -> NDArray[np.float32]:
-    """Values of the genes whose log-normalised counts vary most.
+    """Values of the genes whose log-normalized counts vary most.
 
     Args:
         matrix: [C, G].

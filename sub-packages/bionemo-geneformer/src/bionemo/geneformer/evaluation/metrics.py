@@ -34,7 +34,7 @@ def type_scores(
     """Predict each cell's type from the cells of other folds, by logistic regression and by its neighbours.
 
     Args:
-        features: [C, D]. For the regression they are standardised by the training cells of each fold; neighbours are
+        features: [C, D]. For the regression they are standardized by the training cells of each fold; neighbours are
             those of the features as they are, whose scales say what matters.
         labels: [C] int64 from 0.
         folds: [C] int64 from `stratified_folds`.

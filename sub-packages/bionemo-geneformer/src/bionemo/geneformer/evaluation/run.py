@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The work of ``evaluate_geneformer``: embeddings and labelled counts in, a report and a picture out."""
+"""The work of ``evaluate_geneformer``: embeddings and labeled counts in, a report and a picture out."""
 
 import csv
 import logging
@@ -18,7 +18,7 @@ from bionemo.core.files import atomic_directory, write_json, write_text
 from bionemo.core.optional_deps import require
 from bionemo.geneformer.data.count_sources import CountSource, open_counts
 from bionemo.geneformer.embedding.portions import read_embeddings
-from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalised, principal_components, variable_genes
+from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalized, principal_components, variable_genes
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 from bionemo.geneformer.evaluation.metrics import batch_mixing, silhouette, stratified_folds, type_scores
 from bionemo.geneformer.evaluation.picture import project_umap, save_umaps
@@ -65,7 +65,7 @@ def run_evaluation(config: EvaluateGeneformerConfig) -> Path:
     source = open_counts(config.data_path, layer=config.counts_layer)
     cells = choose_cells(config, source)
     features = dict(cells.embeddings)
-    matrix = log_normalised(source, cells.rows)
+    matrix = log_normalized(source, cells.rows)
     features[PCA_NAME] = principal_components(matrix, config.num_components, seed=config.seed)
     features[HVG_NAME] = variable_genes(matrix, config.num_variable_genes)
     scores = score_all(config, cells, features)
@@ -105,9 +105,9 @@ def choose_cells(config: EvaluateGeneformerConfig, source: CountSource) -> Evalu
     left_out = {"without every embedding": len(ids)}
     rows = np.array([row for cell_id, row in row_of.items() if all(cell_id in t for t in tables.values())], np.int64)
     left_out["without every embedding"] -= len(rows)
-    is_labelled = ~obs[config.label_column].isna().to_numpy()[rows]
-    left_out["without a label"] = int((~is_labelled).sum())
-    rows = rows[is_labelled]
+    is_labeled = ~obs[config.label_column].isna().to_numpy()[rows]
+    left_out["without a label"] = int((~is_labeled).sum())
+    rows = rows[is_labeled]
     if len(rows) > config.max_cells:
         left_out["beyond --max-cells"] = len(rows) - config.max_cells
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.max_cells])

@@ -129,7 +129,7 @@ def sequence_length_forward_step(module: nn.Module, batch: Mapping[str, Any]) ->
         batch: A ``PackedBatch``.
 
     Returns:
-        ``token_logits`` [M, V] and ``row_labels`` [M] of the labelled tokens; ``lengths`` and ``predicted_lengths``
+        ``token_logits`` [M, V] and ``row_labels`` [M] of the labeled tokens; ``lengths`` and ``predicted_lengths``
         [B] as shares of the longest cell.
     """
     assert isinstance(module, MegatronBioBertFineTuneSeqLengthModel)
@@ -157,9 +157,9 @@ def sequence_length_forward_step(module: nn.Module, batch: Mapping[str, Any]) ->
 
 
 def sequence_length_loss(batch: Mapping[str, Any], forward_out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the masked tokens plus the mean squared error of the pack's lengths, and the labelled tokens.
+    """Cross-entropy of the masked tokens plus the mean squared error of the pack's lengths, and the labeled tokens.
 
-    The error is weighted by the labelled tokens: a step's loss is their mean cross-entropy plus the mean error.
+    The error is weighted by the labeled tokens: a step's loss is their mean cross-entropy plus the mean error.
     """
     loss_sum, count = packed_loss(batch, forward_out)
     error = F.mse_loss(forward_out["predicted_lengths"], forward_out["lengths"])

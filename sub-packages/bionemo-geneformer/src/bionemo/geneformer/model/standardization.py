@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Standardised cells for a head that is being trained.
+"""Standardized cells for a head that is being trained.
 
 Pooled cells share nearly everything: the mean of a few hundred genes has a norm over ten times its spread from cell
 to cell. A head that starts there learns the common part first. Here each channel gets mean 0 and variance 1 over the
-cells of a batch while training (batch normalisation, Ioffe and Szegedy 2015), and over training cells at the present
+cells of a batch while training (batch normalization, Ioffe and Szegedy 2015), and over training cells at the present
 weights otherwise ("precise" statistics, Wu and Johnson 2021). Afterwards both go into the dense layer: a saved model
 knows nothing of them.
 
@@ -23,7 +23,7 @@ EPSILON = 1e-5
 
 
 class StandardizedPooler(nn.Module):
-    """A head's dense layer on standardised cells.
+    """A head's dense layer on standardized cells.
 
     Args:
         dense: The layer, [H, H].
@@ -63,7 +63,7 @@ class StandardizedPooler(nn.Module):
 
 
 def standardize_cells(module: GeneformerWithHead) -> StandardizedPooler | None:
-    """Standardise the pooled cells of a head, in place; None where the head is for genes."""
+    """Standardize the pooled cells of a head, in place; None where the head is for genes."""
     pooler = module.head.pooler
     if not isinstance(pooler, nn.Linear):
         return None

@@ -45,7 +45,7 @@ class PerturbGeneformerConfig(PerturbationSettings):
     min_coverage: float = option(0.3, group=DATA, help="Share of the counts, 0 to 1, that known genes must hold.")
     allow_fractional_counts: bool = option(False, group=DATA, help="Accept counts that are not whole.")
     id_column: str | None = option(
-        None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenised cells cell_id or number."
+        None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenized cells cell_id or number."
     )
     statistics: Literal["auto", "none", "goal_state_shift", "vs_null", "mixture_model", "aggregate_data"] = option(
         "auto", group=STATISTICS, help="What to compute of the shifts; auto: what fits how they were measured."

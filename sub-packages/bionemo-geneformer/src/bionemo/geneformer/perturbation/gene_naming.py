@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bionemo.core.config_fields import closest
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.gene_ids import GeneResolver
+from bionemo.geneformer.data.gene_mapping import GeneResolver
 from bionemo.geneformer.perturbation.shift_table import SEPARATOR, GeneLabel
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 

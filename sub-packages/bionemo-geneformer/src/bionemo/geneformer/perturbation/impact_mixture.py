@@ -33,22 +33,22 @@ class ImpactMixture:
             )
         mixture = require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
         # Cosines lie within a few thousandths of 1, where the library's floor of a component's variance (1e-6) would
-        # be most of it: fit standardised values.
+        # be most of it: fit standardized values.
         self._centre, self._scale = float(means.mean()), float(means.std())
         self._model: Any = mixture.GaussianMixture(n_components=2, random_state=0)
-        self._model.fit(self._standardised(means))
+        self._model.fit(self._standardized(means))
         self._impact = int(np.argmin(self._model.means_[:, 0]))
 
     def is_impact(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell for each cosine whether it belongs to the impact component."""
         if len(values) == 0:
             return np.empty(0, dtype=bool)
-        standardised = self._standardised(values)
+        standardized = self._standardized(values)
         low, high = np.sort(self._model.means_[:, 0])
-        probable = self._model.predict(standardised) == self._impact
-        result: NDArray[np.bool_] = (standardised[:, 0] < low) | (probable & (standardised[:, 0] <= high))
+        probable = self._model.predict(standardized) == self._impact
+        result: NDArray[np.bool_] = (standardized[:, 0] < low) | (probable & (standardized[:, 0] <= high))
         return result
 
-    def _standardised(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _standardized(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = ((values - self._centre) / self._scale)[:, None]
         return scaled

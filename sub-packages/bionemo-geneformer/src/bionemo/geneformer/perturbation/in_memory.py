@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.labelled_cells import label_cells
+from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
 from bionemo.geneformer.perturbation.job import build_job, embed_states, layout_of, prepare_job
-from bionemo.geneformer.perturbation.portion_tables import measure_portion
+from bionemo.geneformer.perturbation.results_table import measure_portion
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
@@ -62,24 +61,17 @@ def perturb_anndata(
     device = next(model.parameters()).device
     encode = build_encoder(model, settings.layer, has_repeats=True)
     tokenizer = dictionaries.tokenizer
-    counts = AnnDataCounts(adata, layer=counts_layer)
-    tokens = CountCells(
-        counts,
-        dictionaries,
+    reading = CountReading(
         max_length=model.bert_config.seq_length,
         gene_column=gene_column,
         allow_fractions=allow_fractional_counts,
         min_coverage=min_coverage,
+        empty_cells="skip",
     )
+    cells = tokenize_counts(AnnDataCounts(adata, layer=counts_layer), dictionaries, reading, name="adata")
     naming = GeneNaming(tokenizer)
     job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=default_tokens_per_batch(device.type))
-    prepared = prepare_job(
-        job,
-        label_cells(tokens, "adata"),
-        tokens.cells_with_genes("skip"),
-        naming,
-        layout_of(tokenizer, model.bert_config.seq_length),
-    )
+    prepared = prepare_job(job, cells, naming, layout_of(tokenizer, model.bert_config.seq_length))
     states = embed_states(encode, prepared)
     tables = [measure_portion(encode, prepared, portion, states).shifts for portion in prepared.portions]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.data.labelled_cells import LabelledCells
+from bionemo.geneformer.data.open_cells import Cells
 from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import TokenLayout, embed_cells
 from bionemo.geneformer.perturbation.gene_naming import GeneNaming
+from bionemo.geneformer.perturbation.perturb_cells import TokenLayout, embed_cells
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
     cells_of_states,
@@ -86,7 +86,7 @@ class PreparedJob(NamedTuple):
     """
 
     job: PerturbationJob
-    cells: LabelledCells
+    cells: Cells
     portions: list[NDArray[np.int64]]
     state_cells: dict[str, NDArray[np.int64]]
     naming: GeneNaming
@@ -175,8 +175,7 @@ def layout_of(tokenizer: GeneTokenizer, max_length: int) -> TokenLayout:
 
 def prepare_job(
     job: PerturbationJob,
-    cells: LabelledCells,
-    among: NDArray[np.int64] | None,
+    cells: Cells,
     naming: GeneNaming,
     layout: TokenLayout,
 ) -> PreparedJob:
@@ -185,7 +184,6 @@ def prepare_job(
     Args:
         job: What to do.
         cells: The data.
-        among: Cells to choose from; None: all.
         naming: Names of the model's genes.
         layout: How the model wants its cells.
 
@@ -193,9 +191,7 @@ def prepare_job(
         DataError: A column, state or gene is not there, or no cell is left.
     """
     job = replace(job, max_tokens=max(job.max_tokens, layout.max_length))
-    chosen = cells_with_values(cells, job.conditions)
-    if among is not None:
-        chosen = np.intersect1d(chosen, among)
+    chosen = np.intersect1d(cells_with_values(cells, job.conditions), cells.indices)
     state_cells = {} if job.states is None else cells_of_states(cells, job.states, chosen)
     selected = cells_to_perturb(
         cells,

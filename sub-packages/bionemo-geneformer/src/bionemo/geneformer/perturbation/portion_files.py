@@ -19,7 +19,7 @@ from bionemo.core.progress import progress_bar
 from bionemo.core.resumable import ResumableDirectory
 from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.perturbation.job import PreparedJob, embed_states
-from bionemo.geneformer.perturbation.portion_tables import measure_portion
+from bionemo.geneformer.perturbation.results_table import measure_portion
 from bionemo.geneformer.perturbation.shift_table import GENE_COSINES_NAME, SHIFTS_NAME
 from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
 

@@ -19,8 +19,7 @@ from bionemo.core.optional_deps import require
 from bionemo.core.resumable import ResumableDirectory, resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.labelled_cells import open_labelled_cells
-from bionemo.geneformer.data.open_cells import CountReading
+from bionemo.geneformer.data.open_cells import CountReading, open_cells
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
@@ -131,8 +130,8 @@ def prepare(
         min_coverage=config.min_coverage,
         empty_cells="skip",
     )
-    cells, among = open_labelled_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
-    return prepare_job(job, cells, among, naming, layout)
+    cells = open_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
+    return prepare_job(job, cells, naming, layout)
 
 
 def plan_of(config: PerturbGeneformerConfig, prepared: PreparedJob) -> dict[str, Any]:

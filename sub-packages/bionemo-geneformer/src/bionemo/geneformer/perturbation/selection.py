@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bionemo.core.config_fields import closest
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.randomness import Stream, rng_for
-from bionemo.geneformer.data.cell_tokens import CellTokens
-from bionemo.geneformer.data.labelled_cells import LabelledCells
+from bionemo.geneformer.data.open_cells import Cells
+from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.perturbation.edits import Perturbation
 
 
@@ -53,7 +53,7 @@ class CellStates:
         return {"shift_to_start": self.start, "shift_to_goal": self.goal, **alternatives}
 
 
-def cells_with_values(cells: LabelledCells, conditions: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
+def cells_with_values(cells: Cells, conditions: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
     """Cells that have, in each of some columns, one of the values wanted.
 
     Raises:
@@ -61,8 +61,8 @@ def cells_with_values(cells: LabelledCells, conditions: Mapping[str, Sequence[st
     """
     keep = np.ones(len(cells.tokens), dtype=bool)
     for key, wanted in conditions.items():
-        values = np.asarray(cells.column(key)).astype(str)
-        known = sorted(set(values.tolist()))
+        values = cells.texts(key)
+        known = sorted({*values.tolist()} - {""})
         for value in wanted:
             if value not in known:
                 shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
@@ -76,9 +76,7 @@ def cells_with_values(cells: LabelledCells, conditions: Mapping[str, Sequence[st
     return np.flatnonzero(keep)
 
 
-def cells_of_states(
-    cells: LabelledCells, states: CellStates, among: NDArray[np.int64]
-) -> dict[str, NDArray[np.int64]]:
+def cells_of_states(cells: Cells, states: CellStates, among: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """Cells of each state, among some.
 
     Raises:
@@ -94,7 +92,7 @@ def cells_of_states(
 
 
 def cells_to_perturb(
-    cells: LabelledCells,
+    cells: Cells,
     among: NDArray[np.int64],
     perturbation: Perturbation,
     *,
@@ -145,7 +143,7 @@ def cells_to_perturb(
 
 
 def portions(
-    cells: CellTokens, selected: NDArray[np.int64], perturbation: Perturbation, max_tokens: int
+    cells: TokenizedCells, selected: NDArray[np.int64], perturbation: Perturbation, max_tokens: int
 ) -> list[NDArray[np.int64]]:
     """Cut the selected cells into consecutive portions of about as many tokens to compute; one cell stays whole.
 
@@ -163,7 +161,7 @@ def portions(
     return [part for part in np.split(selected, ends) if len(part)]
 
 
-def _holds_tokens(cells: CellTokens, indices: NDArray[np.int64], required: tuple[int, ...]) -> NDArray[np.bool_]:
+def _holds_tokens(cells: TokenizedCells, indices: NDArray[np.int64], required: tuple[int, ...]) -> NDArray[np.bool_]:
     """[S, K] bool, which cells hold which tokens."""
     if not required:
         return np.ones((len(indices), 0), dtype=bool)

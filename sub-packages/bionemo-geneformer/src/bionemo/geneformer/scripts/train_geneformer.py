@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""``train_geneformer``: pretrain Geneformer from SCDL archives or from tokenised cells."""
+"""``train_geneformer``: pretrain Geneformer from SCDL archives or from tokenized cells."""
 
 import sys
 

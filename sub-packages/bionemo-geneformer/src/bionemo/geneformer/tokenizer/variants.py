@@ -19,7 +19,7 @@ class Variant:
         cls_token: Put before the genes, or None.
         eos_token: Put after the genes, or None.
         max_length: Longest cell in tokens, special ones included.
-        normalise_by_all_genes: Whether counts are divided by the sum over all genes of the cell rather than over those
+        normalize_by_all_genes: Whether counts are divided by the sum over all genes of the cell rather than over those
             of the vocabulary. It does not change the order of the genes.
     """
 
@@ -30,7 +30,7 @@ class Variant:
     cls_token: str | None
     eos_token: str | None
     max_length: int
-    normalise_by_all_genes: bool
+    normalize_by_all_genes: bool
 
     @property
     def num_framing_tokens(self) -> int:
@@ -46,7 +46,7 @@ V1 = Variant(
     cls_token=None,
     eos_token=None,
     max_length=2048,
-    normalise_by_all_genes=True,
+    normalize_by_all_genes=True,
 )
 V2 = Variant(
     name="V2",
@@ -56,7 +56,7 @@ V2 = Variant(
     cls_token="<cls>",
     eos_token="<eos>",
     max_length=4096,
-    normalise_by_all_genes=True,
+    normalize_by_all_genes=True,
 )
 BIONEMO = Variant(
     name="BIONEMO",
@@ -66,7 +66,7 @@ BIONEMO = Variant(
     cls_token="[CLS]",
     eos_token=None,
     max_length=2048,
-    normalise_by_all_genes=False,
+    normalize_by_all_genes=False,
 )
 VARIANTS = {variant.name: variant for variant in (V1, V2, BIONEMO)}
 

@@ -32,9 +32,9 @@ def test_counts_of_any_type_pass(values):
         ([np.inf, 2.0, 3.0], "data: cell 40 has the value inf"),
         (
             [1.0, 2.5, 3.0],
-            "cell 17 has the value 2.5: the data look log-normalised.*--layer.*--allow-fractional-counts",
+            "cell 17 has the value 2.5: the data look log-normalized.*--layer.*--allow-fractional-counts",
         ),
-        (np.float32([22.5, 2.0, 3.0]), "cell 40 has the value 22.5: the data look normalised"),
+        (np.float32([22.5, 2.0, 3.0]), "cell 40 has the value 22.5: the data look normalized"),
     ],
 )
 def test_what_is_no_count_is_refused_with_the_cell_and_a_hint(values, message):

@@ -7,8 +7,8 @@ import pytest
 
 from bionemo.core.data.size_aware_batching import Pack, PlanPosition, TokenBudgetBatchSampler
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.geneformer.data.cell_tokens import TokenLists
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
+from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1, V2
 

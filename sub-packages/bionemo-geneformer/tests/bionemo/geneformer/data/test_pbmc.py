@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import load_dictionaries
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 
 
 SHARED = Path(__file__).parents[6] / "../shared/data"
@@ -41,7 +41,7 @@ def dictionaries():
 
 def test_tokens_are_those_of_the_published_algorithm(pbmc, dictionaries, check_cell):
     adata, _ = pbmc
-    cells = CountCells(AnnDataCounts(adata), dictionaries)
+    cells = TokenizedOnRead(AnnDataCounts(adata), dictionaries)
     tokens, lengths = cells.read(np.arange(700))
     names = dictionaries.tokenizer.gene_to_ens
     genes = [names.get(symbol, symbol) for symbol in adata.var_names]
@@ -59,12 +59,12 @@ def test_tokens_are_those_of_the_published_algorithm(pbmc, dictionaries, check_c
     assert cells.tables[0].num_known > 600
 
 
-def test_the_shipped_normalised_values_are_refused(pbmc, dictionaries):
+def test_the_shipped_normalized_values_are_refused(pbmc, dictionaries):
     _, shipped = pbmc
-    with pytest.raises(DataError, match="the data look log-normalised, and ranking needs raw counts"):
-        CountCells(AnnDataCounts(shipped), dictionaries)
+    with pytest.raises(DataError, match="the data look log-normalized, and ranking needs raw counts"):
+        TokenizedOnRead(AnnDataCounts(shipped), dictionaries)
     with pytest.raises(DataError, match="Raw counts are not negative: was it scaled"):
-        CountCells(AnnDataCounts(shipped, layer="X"), dictionaries)
+        TokenizedOnRead(AnnDataCounts(shipped, layer="X"), dictionaries)
 
 
 def test_symbols_without_a_symbol_dictionary_are_refused_with_the_way_out(pbmc, dictionaries):
@@ -72,6 +72,6 @@ def test_symbols_without_a_symbol_dictionary_are_refused_with_the_way_out(pbmc, 
     dictionaries.tokenizer.gene_to_ens, names = {}, dictionaries.tokenizer.gene_to_ens
     try:
         with pytest.raises(DataError, match=r"no gene is known: 'index' holds .* for symbols give --gene-names"):
-            CountCells(AnnDataCounts(adata), dictionaries)
+            TokenizedOnRead(AnnDataCounts(adata), dictionaries)
     finally:
         dictionaries.tokenizer.gene_to_ens = names

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix, random_array
 
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.data.counts import Counts
-from bionemo.geneformer.data.gene_tables import GeneTable
+from bionemo.geneformer.data.gene_mapping import GeneTable
 from bionemo.geneformer.data.rank_encoding import RankEncoder
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import BIONEMO, V1, V2
@@ -65,7 +65,7 @@ def test_equal_to_the_published_algorithm(variant, max_length, check_cell):
             encoder.tokenizer.vocab,
             MEDIANS,
             max_genes=encoder.max_genes,
-            all_genes=variant.normalise_by_all_genes,
+            all_genes=variant.normalize_by_all_genes,
         )
     assert same > 0.999 * sum(len(without_frame(variant, tokens)) for tokens in cells)
     assert max(map(len, cells)) <= encoder.max_length

@@ -13,7 +13,7 @@ import torch
 from bionemo.core.config_parser import build_parser
 from bionemo.core.files import is_leftover
 from bionemo.geneformer.api import GeneformerWithHead, HeadConfig, load_geneformer, save_finetuned
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.embedding.config import InferGeneformerConfig
 from bionemo.geneformer.embedding.portions import read_embeddings, split_portions
 from bionemo.geneformer.scripts.infer_geneformer import main
@@ -52,7 +52,7 @@ def run(files, results, *extra, data="tokens", checkpoint=None):
 def one_at_a_time(files, layer):
     """Tokens, hidden states of a layer and logits of each cell alone."""
     module = load_geneformer(files.checkpoint)
-    cells = open_cell_tokens(files.tokens)
+    cells = open_tokenized(files.tokens)
     found = []
     for row in range(len(cells)):
         tokens = torch.from_numpy(cells.read(np.array([row]))[0]).unsqueeze(0)
@@ -165,7 +165,7 @@ def test_a_fine_tuned_model_predicts(tmp_path, embedding_files):
     assert run(files, tmp_path / "out", "--predictions", checkpoint=tmp_path / "model") == 0
     table = pq.read_table(tmp_path / "out" / "cells.parquet")
     assert table.column_names == ["cell_id", "cls", "prediction", "probabilities"]
-    cells = open_cell_tokens(files.tokens)
+    cells = open_tokenized(files.tokens)
     for row, found in enumerate(table.to_pylist()):
         with torch.inference_mode():
             outputs = finetuned(torch.from_numpy(cells.read(np.array([row]))[0]).unsqueeze(0))[0]
@@ -234,7 +234,7 @@ def test_the_ids_and_empty_cells(tmp_path, embedding_files, capsys):
         (("--no-embeddings", "--embedding", "cell"), "--embedding contradicts --no-embeddings"),
         (("--tokens-per-batch", 99, "--micro-batch-size", 2), "exclude each other"),
         (("--id-column", "cell_type"), "two cells have the same id"),
-        (("--id-column", "nope"), "no column 'nope'"),
+        (("--id-column", "nope"), "no obs column 'nope'"),
         (("--num-gpus", 0), "--num-gpus 0: must be at least 1"),
     ],
 )
@@ -254,13 +254,13 @@ def test_input_of_another_kind_is_refused(tmp_path, embedding_files, capsys):
         assert message in capsys.readouterr().err.strip().splitlines()[-1]
         assert not any(tmp_path.glob("out*"))
 
-    refused("was tokenised with another vocabulary", data=embedding_files("BIONEMO").tokens)
+    refused("was tokenized with another vocabulary", data=embedding_files("BIONEMO").tokens)
     vocabulary = files.dictionaries.tokenizer.vocab
     swapped = vocabulary | {files.cells.gene_ids[0]: 5, files.cells.gene_ids[1]: 4}
     (tmp_path / "tokens.json").write_text(json.dumps(swapped))
     refused("the vocabulary's fingerprint is", "--token-dictionary", tmp_path / "tokens.json")
-    normalised = change(files, tmp_path, lambda adata: setattr(adata, "X", np.log1p(files.cells.counts.toarray())))
-    refused("ranking needs raw counts", data=normalised)
+    normalized = change(files, tmp_path, lambda adata: setattr(adata, "X", np.log1p(files.cells.counts.toarray())))
+    refused("ranking needs raw counts", data=normalized)
     nothing = change(files, tmp_path, lambda adata: setattr(adata, "X", adata.X * 0))
     refused("none of the 30 cells has counts of known genes", "--empty-cells", "skip", data=nothing)
     empty = tmp_path / "empty.parquet"

@@ -90,7 +90,7 @@ def test_embeddings_and_baselines_in_one_report(files, capsys):
     assert again["good"] == scores["good"]
 
 
-def test_cells_are_drawn_and_rare_or_unlabelled_ones_left_out(files):
+def test_cells_are_drawn_and_rare_or_unlabeled_ones_left_out(files):
     adata = anndata.read_h5ad(files / "cells.h5ad")
     labels = adata.obs["cell_type"].astype(object).to_numpy().copy()
     labels[:3], labels[3:7] = "rare", None

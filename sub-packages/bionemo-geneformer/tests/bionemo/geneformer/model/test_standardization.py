@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Standardised cells in training leave a plain head that predicts the same."""
+"""Standardized cells in training leave a plain head that predicts the same."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ def cells_with_a_large_common_part(num_cells: int) -> torch.Tensor:
     return 4 + 0.02 * torch.randn(num_cells, 16, generator=generator)
 
 
-def test_a_batch_is_standardised_in_training_and_training_cells_are_otherwise() -> None:
+def test_a_batch_is_standardized_in_training_and_training_cells_are_otherwise() -> None:
     pooler = StandardizedPooler(nn.Linear(16, 16))
     seen: list[torch.Tensor] = []
     pooler.dense.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

@@ -250,7 +250,7 @@ def refused(
     [
         (["--genes=SYM99"], "gene SYM99: is not in the model's vocabulary. Did you mean SYM9?"),
         (["--genes", "SYM1", "ENSG00000000001"], "genes SYM1 and ENSG00000000001: are the same, ENSG00000000001."),
-        (["--state-key=stat", "--start-state=a", "--goal-state=b"], "no column 'stat', found ['input_ids'"),
+        (["--state-key=stat", "--start-state=a", "--goal-state=b"], "no obs column 'stat', found ['state', 'cell_id'"),
         ([*TYPED_STATES, "--goal-state=wel"], "no cell has 'state' 'wel'. Did you mean well? There are: sick, well."),
         ([*TYPED_STATES, "--goal-state=sick"], "states of 'state': one is named twice among sick, sick."),
         (["--filter-cells=state"], "--filter-cells state: expected COLUMN=VALUE[,VALUE...], each column once."),
@@ -258,7 +258,7 @@ def refused(
         (["--embedding=cls"], "--embedding cls: V1 has no first token for the cell. Use cell."),
         (["--checkpoint-path=nowhere"], "nowhere"),
         (["--data-path=nowhere.h5ad"], "nowhere.h5ad: there is no such file or folder."),
-        (["--id-column=name"], "no column 'name'"),
+        (["--id-column=name"], "no obs column 'name'"),
         (["--max-cells=0"], "--max-cells 0: must be at least 1"),
     ],
 )
@@ -272,7 +272,7 @@ def test_bad_settings_are_one_line_and_leave_nothing(
     ("edit", "message"),
     [
         (lambda adata: setattr(adata, "X", np.log1p(adata.X.toarray())), "ranking needs raw counts"),
-        (lambda adata: setattr(adata, "X", adata.X.toarray() / adata.X.sum(1) * 1e4), "the data look normalised"),
+        (lambda adata: setattr(adata, "X", adata.X.toarray() / adata.X.sum(1) * 1e4), "the data look normalized"),
         (lambda adata: setattr(adata, "X", -adata.X.toarray()), "Raw counts are not negative"),
         (lambda adata: setattr(adata, "X", adata.X.toarray() + 0.5), "has the value"),
         (lambda adata: setattr(adata, "X", adata.X * 0), "none of the 16 cells has counts of known genes"),

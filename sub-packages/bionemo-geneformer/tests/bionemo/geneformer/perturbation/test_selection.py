@@ -4,11 +4,12 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.geneformer.data.cell_tokens import TokenLists
-from bionemo.geneformer.data.labelled_cells import LabelledCells
+from bionemo.geneformer.data.open_cells import Cells
+from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.perturbation.edits import Perturbation
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
@@ -25,13 +26,7 @@ ALL = np.arange(5)
 DELETE, OVEREXPRESS = (Perturbation(perturb_type=kind) for kind in ("delete", "overexpress"))  # type: ignore[arg-type]
 
 
-def column(name: str) -> np.ndarray:
-    if name not in OBS:
-        raise DataError(f"cells: no column {name!r}.")
-    return np.array(OBS[name])
-
-
-CELLS = LabelledCells(TOKENS, column, ALL.astype(str), "cells")
+CELLS = Cells(TOKENS, lambda: pd.DataFrame(OBS))
 
 
 def chosen(perturbation: Perturbation, **rest: Any) -> list[int]:
@@ -47,7 +42,7 @@ def test_cells_by_their_columns() -> None:
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ({"stat": ["sick"]}, "cells: no column 'stat'."),
+        ({"stat": ["sick"]}, "cells: no obs column 'stat', found ['state', 'batch']."),
         ({"state": ["sic"]}, "cells: no cell has 'state' 'sic'. Did you mean sick? There are: fair, sick, well."),
         ({"state": ["well"], "batch": ["2"]}, "cells: no cell has state well and batch 2."),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bionemo.core.config_parser import build_parser
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.scripts.tokenize_geneformer import main
 from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
@@ -66,7 +66,7 @@ def test_flags_are_the_golden_list():
 def test_a_token_set_and_its_path_on_stdout(files, capsys, data):
     assert run(files, "--obs-columns", "cell_type", "--seq-length", 20, data=data) == 0
     assert capsys.readouterr().out == f"{files / 'out'}\n"
-    cells = open_cell_tokens(files / "out")
+    cells = open_tokenized(files / "out")
     tokens, lengths = cells.read(np.array([0]))
     row = CELLS.counts[0]
     ranked = row.indices[np.lexsort((row.indices, -row.data))][:18] + 4
@@ -77,7 +77,7 @@ def test_a_token_set_and_its_path_on_stdout(files, capsys, data):
 
 def test_v1_has_no_frame(files):
     assert run(files, model="V1", dictionary="v1", output="v1") == 0
-    tokens, _ = open_cell_tokens(files / "v1").read(np.array([0]))
+    tokens, _ = open_tokenized(files / "v1").read(np.array([0]))
     assert len(tokens) == CELLS.counts[0].nnz
     assert tokens.min() >= 2
 
@@ -106,8 +106,8 @@ TWICE = [*CELLS.gene_ids[:49], f"{CELLS.gene_ids[0]}.2"]
 @pytest.mark.parametrize(
     ("edit", "extra", "message"),
     [
-        (lambda a: set_x(a, np.log1p(DENSE)), (), "look log-normalised, and ranking needs raw counts"),
-        (lambda a: set_x(a, DENSE / DENSE.sum(1, keepdims=True) * 1e4), (), "the data look normalised"),
+        (lambda a: set_x(a, np.log1p(DENSE)), (), "look log-normalized, and ranking needs raw counts"),
+        (lambda a: set_x(a, DENSE / DENSE.sum(1, keepdims=True) * 1e4), (), "the data look normalized"),
         (lambda a: set_x(a, -DENSE), (), "Raw counts are not negative"),
         (lambda a: set_x(a, DENSE + 0.5), (), "has the value"),
         (lambda a: set_x(a, EMPTY), (), "cell 7 has no counts of known genes (1 such cells)"),
@@ -164,7 +164,7 @@ def test_estimated_counts_duplicates_and_empty_cells_on_request(files):
     assert run(files, "--allow-fractional-counts", **change(files, lambda a: set_x(a, DENSE * 0.5))) == 0
     assert run(files, output="twice", **change(files, lambda a: rename(a, TWICE))) == 0
     assert run(files, "--empty-cells", "skip", output="skip", **change(files, lambda a: set_x(a, EMPTY))) == 0
-    assert len(open_cell_tokens(files / "skip")) == 39
+    assert len(open_tokenized(files / "skip")) == 39
 
 
 def test_unfinished_work_with_other_settings_is_not_mixed_in(files, capsys):

@@ -143,7 +143,7 @@ def process_item(
         mask_prob: Share of the genes selected for the loss.
         mask_token_prob: Share of these that is hidden.
         random_token_prob: Share of these that becomes a random gene.
-        target_sum: Counts of the cell after normalisation.
+        target_sum: Counts of the cell after normalization.
         normalize: Whether counts are divided by the cell's total and the gene's median before they are ranked.
         prepend_cls_token: Whether the class token comes first.
         eos_token: Id of the token to append, or None.

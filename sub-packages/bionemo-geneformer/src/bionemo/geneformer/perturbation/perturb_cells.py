@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.cell_tokens import CellTokens
+from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
 from bionemo.geneformer.perturbation.edits import Edit, Perturbation, cell_edits
@@ -53,21 +53,21 @@ class TokenLayout(NamedTuple):
         return self.max_length - len(self.prefix) - len(self.suffix)
 
     def genes_of(self, tokens: NDArray[np.int64], cell_idx: int) -> NDArray[np.int64]:
-        """The genes of a tokenised cell, without special tokens.
+        """The genes of a tokenized cell, without special tokens.
 
         Raises:
-            DataError: The cell was not tokenised for this model.
+            DataError: The cell was not tokenized for this model.
         """
         end = len(tokens) - len(self.suffix)
         has_specials = (*tokens[: len(self.prefix)], *tokens[max(end, 0) :]) == (*self.prefix, *self.suffix)
         if not has_specials or (self.vocab_size is not None and tokens.max(initial=0) >= self.vocab_size):
             raise DataError(
-                f"cell {cell_idx}: its tokens are not of the model's vocabulary. Tokenise it for this model."
+                f"cell {cell_idx}: its tokens are not of the model's vocabulary. Tokenize it for this model."
             )
         if len(tokens) > self.max_length:
             raise DataError(
                 f"cell {cell_idx}: {len(tokens)} tokens, more than the model's {self.max_length}. "
-                "Tokenise it for this model."
+                "Tokenize it for this model."
             )
         return tokens[len(self.prefix) : end]
 
@@ -108,7 +108,7 @@ class _Sequence(NamedTuple):
 
 def perturb_cells(
     encode: Encoder,
-    cells: CellTokens,
+    cells: TokenizedCells,
     indices: NDArray[np.int64],
     perturbation: Perturbation,
     measure: Measure,
@@ -121,7 +121,7 @@ def perturb_cells(
 
     Args:
         encode: The model.
-        cells: Tokenised cells.
+        cells: Tokenized cells.
         indices: [C] int64, which of them; each holds what ``perturbation.required_tokens`` names.
         perturbation: What is done.
         measure: What is measured.
@@ -133,7 +133,7 @@ def perturb_cells(
         Results in the order of the cells and of their edits.
 
     Raises:
-        DataError: A cell was not tokenised for this model.
+        DataError: A cell was not tokenized for this model.
     """
     hidden_cells: dict[tuple[int, int], HiddenCell] = {}
     stream = _edits_stream(cells, indices, perturbation, layout)
@@ -167,7 +167,7 @@ def perturb_cells(
 
 def embed_cells(
     encode: Encoder,
-    cells: CellTokens,
+    cells: TokenizedCells,
     indices: NDArray[np.int64],
     embedding: EmbeddingKind,
     *,
@@ -188,7 +188,7 @@ def embed_cells(
 
 
 def _genes_of_cells(
-    cells: CellTokens, indices: NDArray[np.int64], layout: TokenLayout
+    cells: TokenizedCells, indices: NDArray[np.int64], layout: TokenLayout
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     for cell_idx in indices.tolist():
         tokens, _ = cells.read(np.array([cell_idx], dtype=np.int64))
@@ -196,7 +196,7 @@ def _genes_of_cells(
 
 
 def _edits_stream(
-    cells: CellTokens, indices: NDArray[np.int64], perturbation: Perturbation, layout: TokenLayout
+    cells: TokenizedCells, indices: NDArray[np.int64], perturbation: Perturbation, layout: TokenLayout
 ) -> Iterator[_Sequence]:
     """Each cell, as often as edits of different overflow ask for, and its edits behind it."""
     for cell_idx, genes in _genes_of_cells(cells, indices, layout):

@@ -28,8 +28,8 @@ from bionemo.geneformer.data.arrow_dataset import (
     write_index,
     write_shard,
 )
-from bionemo.geneformer.data.cell_tokens import FINGERPRINT_KEY
-from bionemo.geneformer.data.count_cells import CountCells, Coverage
+from bionemo.geneformer.data.tokenize_on_read import Coverage, TokenizedOnRead
+from bionemo.geneformer.data.tokenized_cells import FINGERPRINT_KEY
 
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _CELLS_PER_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokeniseOptions:
+class TokenizeOptions:
     """What goes into a token set, beside the cells.
 
     Attributes:
@@ -64,8 +64,8 @@ class TokeniseOptions:
     cells_per_shard: int = 65_536
 
 
-def tokenise(
-    cells: CountCells, output_path: Path, options: TokeniseOptions, *, plan: Mapping[str, Any] | None = None
+def write_tokenized(
+    cells: TokenizedOnRead, output_path: Path, options: TokenizeOptions, *, plan: Mapping[str, Any] | None = None
 ) -> Path:
     """Write the tokens of all cells; a killed run goes on where it was when it is called again.
 
@@ -98,7 +98,7 @@ def tokenise(
     }
     with (
         resumable_directory(output_path, settings) as folder,
-        progress_bar(total=len(rows), unit="cell", description="Tokenising") as bar,
+        progress_bar(total=len(rows), unit="cell", description="Tokenizing") as bar,
     ):
         for number, name in enumerate(names):
             part = rows[number * options.cells_per_shard : (number + 1) * options.cells_per_shard]
@@ -130,7 +130,7 @@ def choose_obs(obs: "pd.DataFrame", columns: Sequence[str], source: str) -> "pd.
     return obs[list(columns)]
 
 
-def _rows_to_write(obs: "pd.DataFrame", cells: CountCells, *, filter_pass: bool) -> NDArray[np.int64]:
+def _rows_to_write(obs: "pd.DataFrame", cells: TokenizedOnRead, *, filter_pass: bool) -> NDArray[np.int64]:
     if not filter_pass or "filter_pass" not in obs.columns:
         return np.arange(len(cells), dtype=np.int64)
     rows = np.flatnonzero(obs["filter_pass"].to_numpy() == 1)
@@ -141,7 +141,7 @@ def _rows_to_write(obs: "pd.DataFrame", cells: CountCells, *, filter_pass: bool)
 
 
 def _write_part(
-    cells: CountCells,
+    cells: TokenizedOnRead,
     folder: ResumableDirectory,
     name: str,
     rows: NDArray[np.int64],
@@ -201,7 +201,7 @@ def _record_batch(tokens: NDArray[np.int32], lengths: NDArray[np.int64], obs: "p
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _finish(cells: CountCells, folder: ResumableDirectory, names: list[str], num_filtered: int) -> None:
+def _finish(cells: TokenizedOnRead, folder: ResumableDirectory, names: list[str], num_filtered: int) -> None:
     tables = [open_shard(folder.part(name)) for name in names]
     notes = [json.loads(_note_path(folder, name).read_text(encoding="utf-8")) for name in names]
     coverage = Coverage(sum(note["known"] for note in notes), sum(note["total"] for note in notes))

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.gene_ids import GeneResolver, choose_id_column, without_version
-from bionemo.geneformer.data.gene_tables import build_gene_table, number_columns
+from bionemo.geneformer.data.gene_mapping import (
+    GeneResolver,
+    build_gene_table,
+    choose_id_column,
+    number_columns,
+    without_version,
+)
 
 
 TP53, MYC, ACTB = "ENSG00000141510", "ENSG00000136997", "ENSG00000075624"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.geneformer.embedding.encoder import Encoder
-from bionemo.geneformer.perturbation.engine import EditShifts, perturb_cells
 from bionemo.geneformer.perturbation.job import PreparedJob
+from bionemo.geneformer.perturbation.perturb_cells import EditShifts, perturb_cells
 from bionemo.geneformer.perturbation.shift_table import gene_cosines_schema, shifts_schema
 from bionemo.geneformer.perturbation.shifts import Measure
 
@@ -68,7 +68,7 @@ def _shift_columns(results: list[EditShifts], prepared: PreparedJob) -> dict[str
     perturbation = prepared.job.perturbation
     labels = [prepared.naming.label(tokens) for result in results for tokens in result.perturbed]
     counts = [len(result.perturbed) for result in results]
-    cell_ids = prepared.cells.cell_ids[np.repeat([result.cell_idx for result in results], counts).astype(np.int64)]
+    cell_ids = prepared.cells.ids[np.repeat([result.cell_idx for result in results], counts).astype(np.int64)]
     values = np.concatenate([np.empty((0, len(prepared.columns))), *(result.values for result in results)])
     return {
         "cell_id": cell_ids,
@@ -92,7 +92,7 @@ def _gene_cosine_tables(results: list[EditShifts], prepared: PreparedJob) -> "It
         affected, places = np.unique(result.affected, return_inverse=True)
         affected_tokens = affected.tolist()
         columns = {
-            "cell_id": np.full(len(places), prepared.cells.cell_ids[result.cell_idx]),
+            "cell_id": np.full(len(places), prepared.cells.ids[result.cell_idx]),
             "gene": np.repeat(genes, result.affected_counts),
             "affected_gene": np.array([naming.gene(token) for token in affected_tokens])[places],
             "affected_gene_name": np.array([naming.gene_name(token) for token in affected_tokens])[places],

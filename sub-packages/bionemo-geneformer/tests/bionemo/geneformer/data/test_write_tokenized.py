@@ -10,11 +10,11 @@ import pytest
 
 from bionemo.core.errors import ConfigError, DataError, DataFileError, FormatError
 from bionemo.core.files import is_leftover
-from bionemo.geneformer.data.cell_tokens import open_cell_tokens
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.tokenise import TokeniseOptions, tokenise
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
+from bionemo.geneformer.data.tokenized_cells import open_tokenized
+from bionemo.geneformer.data.write_tokenized import TokenizeOptions, write_tokenized
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V2
 from bionemo.testing.cells import make_cells
@@ -42,11 +42,11 @@ def make_adata():
 
 
 def cells_of(adata=None):
-    return CountCells(AnnDataCounts(make_adata() if adata is None else adata), DICTIONARIES)
+    return TokenizedOnRead(AnnDataCounts(make_adata() if adata is None else adata), DICTIONARIES)
 
 
 def lists(path):
-    cells = open_cell_tokens(path)
+    cells = open_tokenized(path)
     tokens, lengths = cells.read(np.arange(len(cells)))
     return [part.tolist() for part in np.split(tokens, np.cumsum(lengths)[:-1])]
 
@@ -59,12 +59,12 @@ def expected_lists(adata=None):
 
 @pytest.fixture
 def written(tmp_path):
-    options = TokeniseOptions(obs_columns=("cell_type", "n_counts", "age", "is_good", "donor"), cells_per_shard=40)
-    return tokenise(cells_of(), tmp_path / "tokens", options)
+    options = TokenizeOptions(obs_columns=("cell_type", "n_counts", "age", "is_good", "donor"), cells_per_shard=40)
+    return write_tokenized(cells_of(), tmp_path / "tokens", options)
 
 
 def test_the_dataset_holds_tokens_lengths_ids_and_the_columns_chosen(written):
-    cells = open_cell_tokens(written)
+    cells = open_tokenized(written)
     assert lists(written) == expected_lists()
     assert cells.column_names == ["input_ids", "length", "cell_id", "cell_type", "n_counts", "age", "is_good", "donor"]
     assert cells.column("length").tolist() == cells.lengths.tolist()
@@ -85,7 +85,7 @@ def test_hugging_face_datasets_reads_it(written):
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_from_disk(str(written))
     assert loaded["input_ids"][:] == expected_lists()
-    assert loaded.column_names == open_cell_tokens(written).column_names
+    assert loaded.column_names == open_tokenized(written).column_names
     assert loaded.features["input_ids"].feature.dtype == "int32"
     assert loaded[7]["cell_type"] == f"type{CELLS.cell_types[7]}"
     assert loaded.filter(lambda row: row["length"] > 40).num_rows == sum(len(c) > 40 for c in expected_lists())
@@ -96,7 +96,7 @@ def test_and_what_it_writes_is_read_here(tmp_path):
     table = datasets.Dataset.from_dict({"input_ids": expected_lists(), "length": [len(c) for c in expected_lists()]})
     table.save_to_disk(str(tmp_path / "theirs"), num_shards=2)
     assert lists(tmp_path / "theirs") == expected_lists()
-    assert open_cell_tokens(tmp_path / "theirs").vocabulary_fingerprint is None
+    assert open_tokenized(tmp_path / "theirs").vocabulary_fingerprint is None
 
 
 def test_the_report_says_what_was_left_out(tmp_path):
@@ -104,9 +104,9 @@ def test_the_report_says_what_was_left_out(tmp_path):
     dense = CELLS.counts.toarray()
     dense[[4, 41]] = 0
     adata.X = dense
-    path = tokenise(cells_of(adata), tmp_path / "t", TokeniseOptions(empty_cells="skip", cells_per_shard=30))
+    path = write_tokenized(cells_of(adata), tmp_path / "t", TokenizeOptions(empty_cells="skip", cells_per_shard=30))
     assert lists(path) == [tokens for i, tokens in enumerate(expected_lists(adata)) if i not in (4, 41)]
-    assert open_cell_tokens(path).column("cell_id").tolist() == [f"cell{i}" for i in range(90) if i not in (4, 41)]
+    assert open_tokenized(path).column("cell_id").tolist() == [f"cell{i}" for i in range(90) if i not in (4, 41)]
     report = json.loads((path / "report.json").read_text())
     assert report["num_cells"] == 88
     assert report["num_empty_cells_left_out"] == 2
@@ -119,57 +119,59 @@ def test_the_report_says_what_was_left_out(tmp_path):
 def test_cells_that_did_not_pass_the_filter_are_left_out(tmp_path):
     adata = make_adata()
     adata.obs["filter_pass"] = (np.arange(90) % 3 == 0).astype(int)
-    path = tokenise(cells_of(adata), tmp_path / "t", TokeniseOptions(cells_per_shard=7))
+    path = write_tokenized(cells_of(adata), tmp_path / "t", TokenizeOptions(cells_per_shard=7))
     assert lists(path) == expected_lists()[::3]
     assert json.loads((path / "report.json").read_text())["num_cells_left_out_by_filter_pass"] == 60
-    assert len(lists(tokenise(cells_of(adata), tmp_path / "all", TokeniseOptions(filter_pass=False)))) == 90
+    assert len(lists(write_tokenized(cells_of(adata), tmp_path / "all", TokenizeOptions(filter_pass=False)))) == 90
     adata.obs["filter_pass"] = 0
     with pytest.raises(DataError, match="no cell has filter_pass 1"):
-        tokenise(cells_of(adata), tmp_path / "none", TokeniseOptions())
+        write_tokenized(cells_of(adata), tmp_path / "none", TokenizeOptions())
 
 
 def test_bad_input_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match=r"--obs-columns organ: adata: X has no such column, found \['cell_type'"):
-        tokenise(cells_of(), tmp_path / "t", TokeniseOptions(obs_columns=("organ",)))
+        write_tokenized(cells_of(), tmp_path / "t", TokenizeOptions(obs_columns=("organ",)))
     adata = make_adata()
     adata.obs["length"] = 1
     with pytest.raises(ConfigError, match="the dataset has a column of that name"):
-        tokenise(cells_of(adata), tmp_path / "t", TokeniseOptions(obs_columns=("length",)))
+        write_tokenized(cells_of(adata), tmp_path / "t", TokenizeOptions(obs_columns=("length",)))
     dense = CELLS.counts.toarray()
     dense[89] = 0
     adata.X = dense
     with pytest.raises(DataError, match="cell 89 has no counts of known genes"):
-        tokenise(cells_of(adata), tmp_path / "t", TokeniseOptions(cells_per_shard=10))
+        write_tokenized(cells_of(adata), tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     cells = cells_of()
     cells.source._matrix.data[-1] = 0.5
     with pytest.raises(DataError, match=r"cell 89 has the value 0\.5"):
-        tokenise(cells, tmp_path / "t", TokeniseOptions(cells_per_shard=10))
+        write_tokenized(cells, tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     cells.min_coverage = 0.999
     cells.source._matrix.data[-1] = 1
     with pytest.raises(DataError, match="the vocabulary knows"):
-        tokenise(cells, tmp_path / "t", TokeniseOptions(cells_per_shard=10))
+        write_tokenized(cells, tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "mine").write_text("")
     with pytest.raises(DataFileError, match="exists already"):
-        tokenise(cells_of(), tmp_path / "t", TokeniseOptions())
+        write_tokenized(cells_of(), tmp_path / "t", TokenizeOptions())
 
 
 def test_a_damaged_dataset_is_refused(written):
     shard = written / "data-00001-of-00003.arrow"
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(FormatError, match="damaged dataset"):
-        open_cell_tokens(written)
+        open_tokenized(written)
     shard.unlink()
     with pytest.raises(FormatError, match="damaged dataset"):
-        open_cell_tokens(written)
+        open_tokenized(written)
 
 
 def write_all(path, num_repeats):
     adata = make_adata()
     adata = adata[np.tile(np.arange(90), num_repeats)]
     adata.obs_names_make_unique()
-    tokenise(cells_of(adata), path, TokeniseOptions(obs_columns=("cell_type",), cells_per_shard=100), plan={"a": 1})
+    write_tokenized(
+        cells_of(adata), path, TokenizeOptions(obs_columns=("cell_type",), cells_per_shard=100), plan={"a": 1}
+    )
 
 
 @pytest.mark.parametrize("kills", [None, pytest.param(50, marks=pytest.mark.nightly)])
@@ -206,8 +208,8 @@ def test_work_stopped_while_it_tidies_up_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", fail_on_the_second_note)
         with pytest.raises(RuntimeError, match="power"):
-            tokenise(cells_of(), tmp_path / "tokens", TokeniseOptions(cells_per_shard=40))
-    path = tokenise(cells_of(), tmp_path / "tokens", TokeniseOptions(cells_per_shard=40))
+            write_tokenized(cells_of(), tmp_path / "tokens", TokenizeOptions(cells_per_shard=40))
+    path = write_tokenized(cells_of(), tmp_path / "tokens", TokenizeOptions(cells_per_shard=40))
     assert lists(path) == expected_lists()
     assert json.loads((path / "report.json").read_text())["num_cells"] == 90
     assert not list(path.glob("*.arrow.json"))

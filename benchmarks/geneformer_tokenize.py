@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of Geneformer's data path on one core: counts to tokens, and an archive to packed, masked batches.
 
-    python benchmarks/geneformer_tokenise.py
+    python benchmarks/geneformer_tokenize.py
 
 The archive is generated: 6,000 cells with about 1,400 genes of a vocabulary of 25,424 each, and some values of genes
 that the vocabulary does not know. Cells per CPU second of the whole process, median of five runs. The peer, in the
@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from bionemo.core.data.size_aware_batching import TokenBudgetBatchSampler
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import ArchiveCounts, CountSource
 from bionemo.geneformer.data.counts import Counts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.llm.data.collate import bert_padding_collate_fn
@@ -36,7 +36,7 @@ from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 
 NUM_CELLS, NUM_KNOWN, NUM_UNKNOWN, GENES_PER_CELL = 6000, 25_424, 8_576, 1400
 CELLS_PER_READ = 512
-TOKENISE_REQUIRED, PACK_REQUIRED = 40_000, 25_000
+TOKENIZE_REQUIRED, PACK_REQUIRED = 40_000, 25_000
 SEED, NUM_RUNS = 42, 5
 
 
@@ -46,20 +46,20 @@ def main() -> int:
     dictionaries = make_dictionaries()
     with tempfile.TemporaryDirectory() as folder:
         source = make_archive(Path(folder))
-        cells = CountCells(source, dictionaries)
+        cells = TokenizedOnRead(source, dictionaries)
         mean_length = float(cells.lengths.mean())
         print(f"{NUM_CELLS} cells, {mean_length:.0f} tokens each; {np.__version__=}, {torch.__version__=}")
         blocks = [cells.read_counts(rows) for rows in row_blocks()]
         peer = cells_per_s(lambda: one_at_a_time(source, dictionaries, num_cells=300), 300)
         print(f"one cell at a time, padded:        {peer:8,.0f} cells per CPU second")
-        tokenise = report("counts in memory to tokens", lambda: encode_blocks(cells, blocks), peer)
-        unchecked = CountCells(source, dictionaries)  # it has not seen all counts yet
+        tokenize = report("counts in memory to tokens", lambda: encode_blocks(cells, blocks), peer)
+        unchecked = TokenizedOnRead(source, dictionaries)  # it has not seen all counts yet
         report("archive to tokens, checked", lambda: encode_all(unchecked), peer)
         report("archive to lengths alone", lambda: count_all(cells), peer)
         report("archive to packed batch, 8,192", lambda: pack_all(cells, dictionaries, 8192), peer)
         packed = report("archive to packed batch, 32,768", lambda: pack_all(cells, dictionaries, 32_768), peer)
-    print(f"required: {TOKENISE_REQUIRED:,} to tokens, {PACK_REQUIRED:,} to packed batches")
-    return 0 if tokenise >= TOKENISE_REQUIRED and packed >= PACK_REQUIRED else 1
+    print(f"required: {TOKENIZE_REQUIRED:,} to tokens, {PACK_REQUIRED:,} to packed batches")
+    return 0 if tokenize >= TOKENIZE_REQUIRED and packed >= PACK_REQUIRED else 1
 
 
 def make_dictionaries() -> Dictionaries:
@@ -116,25 +116,25 @@ def cells_per_s(work: Callable[[], object], num_cells: int) -> float:
     return num_cells / float(np.median(seconds))
 
 
-def encode_blocks(cells: CountCells, blocks: list[Counts]) -> None:
+def encode_blocks(cells: TokenizedOnRead, blocks: list[Counts]) -> None:
     """Ranking alone."""
     for counts in blocks:
         cells.encoder.encode(counts)
 
 
-def encode_all(cells: CountCells) -> None:
+def encode_all(cells: TokenizedOnRead) -> None:
     """What writing tokens does."""
     for rows in row_blocks():
         cells.encode(rows)
 
 
-def count_all(cells: CountCells) -> None:
+def count_all(cells: TokenizedOnRead) -> None:
     """What a run does once before it packs."""
     cells.__dict__.pop("lengths", None)
     assert len(cells.lengths) == NUM_CELLS
 
 
-def pack_all(cells: CountCells, dictionaries: Dictionaries, max_tokens: int) -> None:
+def pack_all(cells: TokenizedOnRead, dictionaries: Dictionaries, max_tokens: int) -> None:
     """Plan, read, rank, mask and pack an epoch in random order."""
     dataset = PackedCellDataset(
         cells,

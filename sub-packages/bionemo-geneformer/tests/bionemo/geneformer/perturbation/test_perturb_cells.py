@@ -11,10 +11,10 @@ import torch
 
 from bionemo.core.errors import DataError
 from bionemo.geneformer.api import GeneformerMaskedLM, build_geneformer, geneformer_config, save_geneformer
-from bionemo.geneformer.data.cell_tokens import TokenLists
+from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.embedding.encoder import Encoder, build_encoder
 from bionemo.geneformer.perturbation.edits import Perturbation
-from bionemo.geneformer.perturbation.engine import TokenLayout, embed_cells, perturb_cells
+from bionemo.geneformer.perturbation.perturb_cells import TokenLayout, embed_cells, perturb_cells
 from bionemo.geneformer.perturbation.shifts import Measure
 
 

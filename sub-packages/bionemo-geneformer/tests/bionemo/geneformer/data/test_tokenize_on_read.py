@@ -11,10 +11,10 @@ from scipy import sparse
 
 from bionemo.core.data.size_aware_batching import TokenBudgetBatchSampler
 from bionemo.core.errors import ConfigError, DataError, FormatError, MissingFileError
-from bionemo.geneformer.data.count_cells import CountCells
 from bionemo.geneformer.data.count_sources import AnnDataCounts, ArchiveCounts, open_counts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import BIONEMO, V1, V2
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
@@ -35,7 +35,7 @@ def split(tokens, lengths):
 
 
 def build(adata=None, dictionaries=DICTIONARIES, **options):
-    return CountCells(AnnDataCounts(CELLS.to_anndata() if adata is None else adata), dictionaries, **options)
+    return TokenizedOnRead(AnnDataCounts(CELLS.to_anndata() if adata is None else adata), dictionaries, **options)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_every_source_gives_the_published_tokens(files, check_cell):
         assert (tokens[0], tokens[-1]) == (2, 3)
         check_cell(tokens[1:-1], DENSE[row], CELLS.gene_ids, TOKENIZER.vocab, MEDIANS, max_genes=4094)
     for name in ("csr.h5ad", "csc.h5ad", "dense.h5ad", "archive"):
-        cells = CountCells(open_counts(files / name), DICTIONARIES)
+        cells = TokenizedOnRead(open_counts(files / name), DICTIONARIES)
         assert split(*cells.read(rows)) == expected, name
         np.testing.assert_array_equal(cells.lengths[rows], [len(tokens) for tokens in expected])
         assert split(*cells.read(np.arange(30, 60))) == split(*build().read(np.arange(30, 60)))
@@ -82,12 +82,12 @@ def test_raw_comes_before_x_and_layers_on_request():
     expected = split(*build().read(np.arange(4)))
     source = AnnDataCounts(adata)
     assert source.name == "adata: raw.X"
-    assert split(*CountCells(source, DICTIONARIES).read(np.arange(4))) == expected
+    assert split(*TokenizedOnRead(source, DICTIONARIES).read(np.arange(4))) == expected
     layer = AnnDataCounts(adata, layer="counts", name="a.h5ad")
     assert layer.name == "a.h5ad: layers/counts"
-    assert split(*CountCells(layer, DICTIONARIES).read(np.arange(4))) == expected
-    with pytest.raises(DataError, match=r"adata: X: cell 0 has the value .*: the data look log-normalised"):
-        CountCells(AnnDataCounts(adata, layer="X"), DICTIONARIES)
+    assert split(*TokenizedOnRead(layer, DICTIONARIES).read(np.arange(4))) == expected
+    with pytest.raises(DataError, match=r"adata: X: cell 0 has the value .*: the data look log-normalized"):
+        TokenizedOnRead(AnnDataCounts(adata, layer="X"), DICTIONARIES)
     with pytest.raises(DataError, match=r"adata: no layer 'spliced', found \['X', 'counts'\]"):
         AnnDataCounts(adata, layer="spliced")
 
@@ -99,7 +99,7 @@ def test_an_archive_of_several_gene_tables(tmp_path, check_cell):
         part.copy().write_h5ad(tmp_path / f"{name}.h5ad")
     archive = SingleCellMemMapDataset.from_h5ad(tmp_path / "a.h5ad", tmp_path / "a", use_X_not_raw=True)
     archive.concat(SingleCellMemMapDataset.from_h5ad(tmp_path / "b.h5ad", tmp_path / "b", use_X_not_raw=True))
-    cells = CountCells(ArchiveCounts.open(tmp_path / "a"), DICTIONARIES)
+    cells = TokenizedOnRead(ArchiveCounts.open(tmp_path / "a"), DICTIONARIES)
     assert len(cells.tables) == 2
     rows = np.random.default_rng(5).permutation(120)
     for row, tokens in zip(rows, split(*cells.read(rows)), strict=True):
@@ -126,7 +126,7 @@ def test_symbols_mapped_genes_and_duplicates(check_cell):
 
 
 def test_packed_batches_straight_from_an_archive(files):
-    cells = CountCells(ArchiveCounts.open(files / "archive"), DICTIONARIES, max_length=64)
+    cells = TokenizedOnRead(ArchiveCounts.open(files / "archive"), DICTIONARIES, max_length=64)
     dataset = PackedCellDataset(cells, TOKENIZER, max_seq_length=64, max_tokens=200)
     sampler = TokenBudgetBatchSampler(dataset.token_lengths, 200, num_samples=120, num_epochs=1)
     expected = split(*build(max_length=64).read(np.arange(120)))

@@ -18,6 +18,7 @@ from bionemo.core.errors import DataError, FormatError, MissingFileError
 
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -25,8 +26,8 @@ FINGERPRINT_KEY = b"bionemo.vocabulary"
 """Where an Arrow schema's metadata keep the fingerprint of the vocabulary that the tokens are of."""
 
 
-class CellTokens(Protocol):
-    """What models, training and perturbation ask of tokenised cells."""
+class TokenizedCells(Protocol):
+    """What models, training and perturbation ask of tokenized cells."""
 
     @property
     def max_length(self) -> int:
@@ -90,20 +91,20 @@ class TokenLists:
         return len(self.lengths)
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens of some cells; see `CellTokens`."""
+        """Tokens of some cells; see `TokenizedCells`."""
         indices = check_indices(indices, len(self))
         lengths = self.lengths[indices]
         starts = self._starts[indices]
         return join([self._tokens[a:b] for a, b in zip(starts, starts + lengths, strict=True)]), lengths
 
 
-class ArrowCells:
+class ArrowTokens:
     """Cells in the column ``input_ids`` of an Arrow table, memory-mapped where the table is.
 
     Args:
         table: With a list column ``input_ids`` of integers, and any other columns.
         source: Name for messages.
-        path: Where `open_cell_tokens` finds the table again: a pickled object then carries the path alone.
+        path: Where `open_tokenized` finds the table again: a pickled object then carries the path alone.
 
     Raises:
         FormatError: There is no such column.
@@ -115,14 +116,14 @@ class ArrowCells:
 
         if "input_ids" not in table.column_names:
             raise FormatError(
-                f"{source}: no column 'input_ids', found {table.column_names}. Tokenise the counts first."
+                f"{source}: no column 'input_ids', found {table.column_names}. Tokenize the counts first."
             )
         column = table.column("input_ids")
         is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         if not is_list or not pa.types.is_integer(column.type.value_type):
             raise FormatError(f"{source}: column 'input_ids' holds {column.type}, expected lists of integers.")
         if column.null_count:
-            raise DataError(f"{source}: {column.null_count} cells have no tokens (null). Tokenise the counts again.")
+            raise DataError(f"{source}: {column.null_count} cells have no tokens (null). Tokenize the counts again.")
         self.source = source
         self._path = path
         self._table = table
@@ -139,8 +140,8 @@ class ArrowCells:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
-            return ArrowCells, (self._table, self.source)
-        return open_cell_tokens, (self._path,)
+            return ArrowTokens, (self._table, self.source)
+        return open_tokenized, (self._path,)
 
     @property
     def column_names(self) -> list[str]:
@@ -167,11 +168,21 @@ class ArrowCells:
         values: NDArray[Any] = column.to_numpy()
         return values
 
+    def obs(self) -> "pd.DataFrame":
+        """Metadata of the cells: views of all columns but the tokens; text that repeats is categorical."""
+        import pandas as pd
+        import pyarrow as pa
+
+        # Arrow's own memory, mapped or not, backs the columns; categories are what pandas makes of dictionaries.
+        return self._table.drop_columns(["input_ids"]).to_pandas(
+            types_mapper=lambda kind: None if pa.types.is_dictionary(kind) else pd.ArrowDtype(kind)
+        )
+
     def __len__(self) -> int:
         return len(self.lengths)
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens of some cells; see `CellTokens`."""
+        """Tokens of some cells; see `TokenizedCells`."""
         indices = check_indices(indices, len(self))
         chunk_of = np.searchsorted(self._first_rows, indices, side="right") - 1
         slices = []
@@ -181,8 +192,8 @@ class ArrowCells:
         return join(slices), self.lengths[indices]
 
 
-def open_cell_tokens(path: str | os.PathLike[str]) -> ArrowCells:
-    """Open tokenised cells.
+def open_tokenized(path: str | os.PathLike[str]) -> ArrowTokens:
+    """Open tokenized cells.
 
     Args:
         path: A parquet file with a column ``input_ids`` (read into memory), or the folder of an Arrow dataset as
@@ -201,11 +212,11 @@ def open_cell_tokens(path: str | os.PathLike[str]) -> ArrowCells:
     if not path.exists():
         raise MissingFileError(f"{path}: there is no such file or folder.")
     if is_arrow_dataset(path):
-        return ArrowCells(open_arrow_dataset(path), str(path), path=path)
+        return ArrowTokens(open_arrow_dataset(path), str(path), path=path)
     if path.is_dir() or path.suffix != ".parquet":
         raise FormatError(f"{path}: expected the folder of an Arrow dataset (with state.json) or a .parquet file.")
     try:
-        return ArrowCells(pq.read_table(path), str(path), path=path)
+        return ArrowTokens(pq.read_table(path), str(path), path=path)
     except pa.ArrowInvalid as error:
         raise FormatError(f"{path}: no parquet file ({error}).") from error
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bionemo.core.errors import DataError, FormatError, MissingFileError
-from bionemo.geneformer.data.cell_tokens import FINGERPRINT_KEY, ArrowCells, TokenLists, open_cell_tokens
+from bionemo.geneformer.data.tokenized_cells import FINGERPRINT_KEY, ArrowTokens, TokenLists, open_tokenized
 
 
 CELLS = [[5, 9, 7], [], [6], [8, 8, 5, 7, 6], [9, 5]]
@@ -31,10 +31,10 @@ def cells_of_every_kind():
     chunked = pa.concat_tables([table().slice(0, 2), table().slice(2, 3)])
     return {
         "memory": TokenLists.from_lists(CELLS),
-        "arrow": ArrowCells(table(), "t"),
-        "int32, large lists": ArrowCells(table(pa.large_list(pa.int32())), "t"),
-        "chunks": ArrowCells(chunked, "t"),
-        "slice": ArrowCells(table().slice(0, 5), "t"),
+        "arrow": ArrowTokens(table(), "t"),
+        "int32, large lists": ArrowTokens(table(pa.large_list(pa.int32())), "t"),
+        "chunks": ArrowTokens(chunked, "t"),
+        "slice": ArrowTokens(table().slice(0, 5), "t"),
     }
 
 
@@ -55,12 +55,12 @@ def test_cells_come_in_the_order_asked_for(kind):
 
 def test_a_parquet_file_opens_and_pickles_as_its_path(tmp_path):
     pq.write_table(table(cell_type=["a", "b", "a", "c", "a"]), tmp_path / "cells.parquet")
-    cells = open_cell_tokens(tmp_path / "cells.parquet")
+    cells = open_tokenized(tmp_path / "cells.parquet")
     assert split(*cells.read(np.arange(5))) == CELLS
     assert cells.column_names == ["input_ids", "cell_type"]
     assert cells.column("cell_type").tolist() == ["a", "b", "a", "c", "a"]
     categorical = table(cell_type=pa.array(["a", "b", "a", "c", "a"]).dictionary_encode())
-    assert ArrowCells(categorical, "t").column("cell_type").tolist() == ["a", "b", "a", "c", "a"]
+    assert ArrowTokens(categorical, "t").column("cell_type").tolist() == ["a", "b", "a", "c", "a"]
     with pytest.raises(DataError, match="no column 'organ', found"):
         cells.column("organ")
     pickled = pickle.dumps(cells)
@@ -69,28 +69,28 @@ def test_a_parquet_file_opens_and_pickles_as_its_path(tmp_path):
 
 
 def test_the_vocabulary_is_remembered_where_it_was_recorded():
-    assert ArrowCells(table(), "t").vocabulary_fingerprint is None
+    assert ArrowTokens(table(), "t").vocabulary_fingerprint is None
     recorded = table().replace_schema_metadata({FINGERPRINT_KEY: b"abc"})
-    assert ArrowCells(recorded, "t").vocabulary_fingerprint == "abc"
+    assert ArrowTokens(recorded, "t").vocabulary_fingerprint == "abc"
 
 
 def test_what_holds_no_cells_is_refused(tmp_path):
     with pytest.raises(MissingFileError, match="no such file"):
-        open_cell_tokens(tmp_path / "missing.parquet")
+        open_tokenized(tmp_path / "missing.parquet")
     for name in ("folder", "text.csv"):
         (tmp_path / "folder").mkdir(exist_ok=True)
         (tmp_path / "text.csv").write_text("a,b")
         with pytest.raises(FormatError, match="expected the folder of an Arrow dataset"):
-            open_cell_tokens(tmp_path / name)
+            open_tokenized(tmp_path / name)
     (tmp_path / "bad.parquet").write_bytes(b"no")
     with pytest.raises(FormatError, match="no parquet file"):
-        open_cell_tokens(tmp_path / "bad.parquet")
+        open_tokenized(tmp_path / "bad.parquet")
     with pytest.raises(FormatError, match="no column 'input_ids', found \\['x'\\]"):
-        ArrowCells(pa.table({"x": [1]}), "t")
+        ArrowTokens(pa.table({"x": [1]}), "t")
     with pytest.raises(FormatError, match="expected lists of integers"):
-        ArrowCells(pa.table({"input_ids": [[0.5]]}), "t")
+        ArrowTokens(pa.table({"input_ids": [[0.5]]}), "t")
     with pytest.raises(DataError, match="1 cells have no tokens"):
-        ArrowCells(pa.table({"input_ids": [[1], None]}), "t")
+        ArrowTokens(pa.table({"input_ids": [[1], None]}), "t")
 
 
 def test_lists_in_memory_must_fit():
@@ -103,7 +103,7 @@ def test_lists_in_memory_must_fit():
 
 @pytest.mark.skipif(not GENECORPUS.exists(), reason="the Genecorpus sample is not beside the project")
 def test_the_genecorpus_sample():
-    cells = open_cell_tokens(GENECORPUS)
+    cells = open_tokenized(GENECORPUS)
     assert (len(cells), cells.max_length) == (300, 2048)
     tokens, lengths = cells.read(np.array([0, 299]))
     expected = pq.read_table(GENECORPUS).column("input_ids").to_pylist()

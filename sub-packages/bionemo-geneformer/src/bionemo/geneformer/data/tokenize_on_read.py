@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Counts as tokens, encoded when they are read: archives, AnnData and h5ad files as `CellTokens`.
+"""Counts as tokens, encoded when they are read: archives, AnnData and h5ad files as `TokenizedCells`.
 
 Letters: C cells of a source, B cells of a request, n tokens of a request.
 """
@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.cell_tokens import check_indices
 from bionemo.geneformer.data.count_sources import CountSource
 from bionemo.geneformer.data.counts import Counts, check_counts
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.gene_ids import GeneResolver
-from bionemo.geneformer.data.gene_tables import build_gene_table
+from bionemo.geneformer.data.gene_mapping import GeneResolver, build_gene_table
 from bionemo.geneformer.data.rank_encoding import RankEncoder, Tokens
+from bionemo.geneformer.data.tokenized_cells import check_indices
 
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Coverage(NamedTuple):
         return self.known / self.total if self.total else 0.0
 
 
-class CountCells:
+class TokenizedOnRead:
     """Cells of a count matrix, ranked when they are read.
 
     A few cells, spread over the data, are looked at at once: data that are no counts, or of another species, are
@@ -62,7 +61,7 @@ class CountCells:
         min_coverage: Share of the counts that known genes must hold at least.
 
     Raises:
-        DataError: The data cannot be tokenised; the message says why and what to do.
+        DataError: The data cannot be tokenized; the message says why and what to do.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class CountCells:
         return len(self.source)
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens of some cells; see `CellTokens`."""
+        """Tokens of some cells; see `TokenizedCells`."""
         return self.encode(check_indices(indices, len(self)), np.int64)
 
     def encode(self, rows: NDArray[np.int64], dtype: type[np.integer] = np.int32) -> Tokens:
