@@ -78,6 +78,8 @@ class ConfigField:
             return self.container(self._one_from_value(item) for item in value)
         if self.allows_none and (value is None or value in _NONE_WORDS):
             return None
+        if self.container is not None and self.types == (Path,) and isinstance(value, (str, Path)):
+            return self.container([Path(value)])  # one path where several may stand
         if self.container is not None:
             raise ValueError(f"expected {self.expected}, got {value!r}.")
         return self._one_from_value(value)

@@ -282,3 +282,14 @@ def test_parsing_imports_neither_yaml_nor_anything_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_one_path_may_stand_where_several_are_expected():
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        files: tuple[Path, ...] = option(help="Files.")
+
+    assert from_mapping(Config, {"files": "a.txt"}).files == (Path("a.txt"),)
+    assert from_mapping(Config, {"files": ["a.txt", "b.txt"]}).files == (Path("a.txt"), Path("b.txt"))
+    with pytest.raises(ConfigError, match="expected a list, each a path, got 3"):
+        from_mapping(Config, {"files": 3})

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.data.cluster_files import ClusterIds, create_valid_clusters, read_train_clusters
+from bionemo.esm2.data.fasta_files import is_stream, name_of
+from bionemo.esm2.data.length_report import log_cropped
 from bionemo.esm2.data.packed_dataset import PackedProteinDataset, build_masking, split_train_valid
 from bionemo.esm2.data.sequence_store import Clusters, SequenceSource
 from bionemo.esm2.data.sequence_store_writer import open_or_build_store
@@ -105,13 +107,31 @@ def open_records(config: TrainESM2Config, run: RunDirectory) -> tuple[Records, R
             sqlite_records(read_train_clusters(required(config.train_cluster_path)), config.train_database_path),
             sqlite_records(create_valid_clusters(required(config.valid_cluster_path)), config.valid_database_path),
         )
-    store = open_or_build_store(config.train_fasta, run.data_dir / "train")
+    check_streams(config)
+    store = open_or_build_store(config.train_fasta, run.data_dir / "train", **config.policies())
     if config.valid_fasta is not None:
-        valid_store = open_or_build_store(config.valid_fasta, run.data_dir / "valid")
+        valid_store = open_or_build_store(config.valid_fasta, run.data_dir / "valid", **config.policies())
         return Records(store, store.clusters), Records(valid_store, valid_store.clusters)
     num_records = len(store) if store.clusters is None else len(store.clusters.offsets) - 1
     train_idx, valid_idx = split_train_valid(num_records, config.valid_fraction, config.seed)
     return Records(store, store.clusters, train_idx), Records(store, store.clusters, valid_idx)
+
+
+def check_streams(config: TrainESM2Config) -> None:
+    """Refuse pipes where several processes would have to read them.
+
+    Raises:
+        ConfigError: The message names the pipe.
+    """
+    paths = [*(config.train_fasta or ()), *(config.valid_fasta or ())]
+    streams = [path for path in paths if is_stream(path)]
+    if streams and config.num_gpus * config.num_nodes > 1:
+        raise ConfigError(
+            f"{name_of(streams[0])} is a pipe, which only one of {config.num_gpus * config.num_nodes} processes can "
+            "read. Run prepare_esm2_data first and train on the store."
+        )
+    if len(streams) > len(set(streams)):
+        raise ConfigError(f"{name_of(streams[0])} is a pipe and can be read only once, but it is given twice.")
 
 
 def sqlite_records(clusters: ClusterIds, database_path: Path | None) -> Records:
@@ -141,6 +161,8 @@ def build_datasets(config: TrainESM2Config, run: RunDirectory) -> Datasets:
 
     train_records, valid_records = open_records(config, run)
     train_data, valid_data = dataset(train_records), dataset(valid_records)
+    log_cropped(train_data, "training set")
+    log_cropped(valid_data, "validation set")
     line = unigram_cross_entropy(train_data, valid_data)
     return Datasets(train_data, valid_data, dataset(valid_records, mask_all=True), line)
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from bionemo.core.config import option
 from bionemo.core.errors import ConfigError
+from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 from bionemo.esm2.model.sizes import ESM2_SIZES
 from bionemo.llm.training.config import (
     BATCHES,
@@ -27,7 +28,7 @@ CLUSTER_FIELDS = ("train_cluster_path", "train_database_path", "valid_cluster_pa
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainESM2Config(PretrainConfig):
+class TrainESM2Config(FastaFlags, PretrainConfig):
     """Pretrain ESM-2 on protein sequences, to a checkpoint that transformers opens."""
 
     at_least_one: ClassVar[tuple[str, ...]] = (
@@ -37,10 +38,13 @@ class TrainESM2Config(PretrainConfig):
         *SHAPE_FIELDS,
     )
 
-    train_fasta: Path | None = option(
-        None, group=DATA, help="Training sequences: FASTA, FASTA.gz, or a prepared store."
+    train_fasta: tuple[Path, ...] | None = option(
+        None,
+        group=DATA,
+        help="Training sequences: FASTA files, folders of them, a pipe, or - for standard input; plain, .gz, .bz2, "
+        ".xz or .zst; or one prepared store.",
     )
-    valid_fasta: Path | None = option(None, group=DATA, help="Validation sequences, like --train-fasta.")
+    valid_fasta: tuple[Path, ...] | None = option(None, group=DATA, help="Validation sequences, like --train-fasta.")
     valid_fraction: float = option(
         0.05, group=DATA, help="Share of --train-fasta held out when no --valid-fasta is given."
     )
@@ -93,6 +97,9 @@ class TrainESM2Config(PretrainConfig):
             ConfigError: A number is out of range; the message names the flag.
         """
         super().__post_init__()
+        for name in ("train_fasta", "valid_fasta"):  # from Python, one path may stand for a tuple of them
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, paths_of(getattr(self, name)))
         if not 0 < self.valid_fraction < 1:
             raise ConfigError(f"--valid-fraction {self.valid_fraction}: must lie between 0 and 1.")
 
@@ -105,6 +112,7 @@ class TrainESM2Config(PretrainConfig):
 CONTRADICTIONS = (
     ("model", SHAPE_FIELDS),
     ("train_fasta", CLUSTER_FIELDS),
+    ("train_cluster_path", ("on_bad_record", "duplicate_ids")),
     ("valid_fasta", ("valid_fraction", "valid_cluster_path", "valid_database_path")),
     ("init_from_hf", ("restore_from_checkpoint_path",)),
     ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS)),

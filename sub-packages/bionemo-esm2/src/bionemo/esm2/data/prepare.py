@@ -15,7 +15,8 @@ from bionemo.core.errors import DataFileError
 from bionemo.core.files import atomic_directory
 from bionemo.core.progress import progress_bar
 from bionemo.esm2.data.cluster_files import TRAIN_COLUMN, VALID_COLUMN
-from bionemo.esm2.data.fasta import IllegalPolicy
+from bionemo.esm2.data.fasta_files import FastaSource
+from bionemo.esm2.data.fasta_policy import REJECTED_NAME, BadRecordPolicy, DuplicatePolicy, IllegalPolicy
 from bionemo.esm2.data.prepare_config import PrepareESM2DataConfig
 from bionemo.esm2.data.sequence_store import SequenceStore
 from bionemo.esm2.data.sequence_store_writer import build_store
@@ -46,7 +47,7 @@ def prepare(config: PrepareESM2DataConfig) -> Path:
             config.fasta,
             config.output_dir,
             clusters_path=config.clusters,
-            on_illegal=config.illegal,
+            **config.policies(),
             overwrite=config.overwrite,
         ).path
     return write_sqlite(
@@ -55,19 +56,21 @@ def prepare(config: PrepareESM2DataConfig) -> Path:
         clusters_path=config.clusters,
         valid_fraction=config.valid_fraction,
         seed=config.seed,
-        on_illegal=config.illegal,
+        **config.policies(),
         overwrite=config.overwrite,
     )
 
 
 def write_sqlite(
-    fasta_path: str | os.PathLike[str],
+    fasta_path: FastaSource,
     output_dir: str | os.PathLike[str],
     *,
     clusters_path: str | os.PathLike[str] | None = None,
     valid_fraction: float = 0.05,
     seed: int = 42,
     on_illegal: IllegalPolicy = "error",
+    on_bad_record: BadRecordPolicy = "error",
+    on_duplicate_id: DuplicatePolicy | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the established files: ``proteins.db``, ``train_clusters.parquet`` and ``valid_clusters.parquet``.
@@ -75,12 +78,14 @@ def write_sqlite(
     The sequences go through a store in the same folder first, which checks them; it is removed at the end.
 
     Args:
-        fasta_path: FASTA, plain or gzip.
+        fasta_path: As in `build_store`: one FASTA file, a folder, a pipe, or several.
         output_dir: Folder to write; it appears when it is complete.
         clusters_path: Table of representative and member, or None: each sequence is its own cluster.
         valid_fraction: Share of the clusters that becomes validation, with its first member standing for it.
         seed: Seed of the split.
         on_illegal: Whether a residue outside the vocabulary is an error or ``X``, the unknown residue of databases.
+        on_bad_record: As in `build_store`; what is left out is listed in ``rejected.tsv`` in the folder.
+        on_duplicate_id: As in `build_store`.
         overwrite: Whether a folder with content may be replaced.
 
     Returns:
@@ -92,16 +97,27 @@ def write_sqlite(
     """
     target = Path(output_dir)
     if overwrite and target.is_dir():
-        foreign = sorted({path.name for path in target.iterdir()} - {DATABASE_NAME, TRAIN_NAME, VALID_NAME})
+        foreign = sorted(
+            {path.name for path in target.iterdir()} - {DATABASE_NAME, TRAIN_NAME, VALID_NAME, REJECTED_NAME}
+        )
         if foreign:
             raise DataFileError(f"{target}: holds other files ({foreign[0]}). Choose another folder.")
     with atomic_directory(target, overwrite=overwrite) as folder:
-        store = build_store(fasta_path, folder / STORE_NAME, clusters_path=clusters_path, on_illegal=on_illegal)
+        store = build_store(
+            fasta_path,
+            folder / STORE_NAME,
+            clusters_path=clusters_path,
+            on_illegal=on_illegal,
+            on_bad_record=on_bad_record,
+            on_duplicate_id=on_duplicate_id,
+        )
         num_clusters = len(store) if store.clusters is None else len(store.clusters.offsets) - 1
         train, valid = split_train_valid(num_clusters, valid_fraction, seed)
         _write_database(store, folder / DATABASE_NAME)
         _write_parquet(folder / TRAIN_NAME, _train_tables(store, train))
         _write_parquet(folder / VALID_NAME, _valid_tables(store, valid))
+        if (store.path / REJECTED_NAME).exists():
+            (store.path / REJECTED_NAME).rename(folder / REJECTED_NAME)
         for path in sorted(store.path.iterdir()):
             path.unlink()
         store.path.rmdir()

@@ -8,13 +8,17 @@ from typing import Literal
 
 from bionemo.core.config import explicit_fields, option
 from bionemo.core.errors import ConfigError
+from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareESM2DataConfig:
-    """Turn a FASTA file into a sequence store, checked from end to end, in constant memory."""
+class PrepareESM2DataConfig(FastaFlags):
+    """Turn FASTA files into a sequence store, checked from end to end, in constant memory."""
 
-    fasta: Path = option(help="Protein sequences: FASTA or FASTA.gz.")
+    fasta: tuple[Path, ...] = option(
+        help="Protein sequences: FASTA files, folders of them, pipes, or - for standard input; plain, .gz, .bz2, .xz "
+        "or .zst."
+    )
     output_dir: Path = option(help="Folder to write; it appears when it is complete.")
     clusters: Path | None = option(
         None, help="Two columns, representative and member: a tab-separated table (.tsv, .tsv.gz) or .parquet."
@@ -24,8 +28,11 @@ class PrepareESM2DataConfig:
     )
     valid_fraction: float = option(0.05, help="With --format sqlite: share of the clusters held out.")
     seed: int = option(42, help="With --format sqlite: seed of the split.")
-    illegal: Literal["error", "unk"] = option("error", help="What a character outside the vocabulary is.")
     overwrite: bool = option(False, help="Replace what an earlier call wrote to --output-dir.")
+
+    def __post_init__(self) -> None:
+        """Accept one path in place of a tuple of them, from Python."""
+        object.__setattr__(self, "fasta", paths_of(self.fasta))
 
 
 def check_flags(config: PrepareESM2DataConfig) -> None:

@@ -7,53 +7,71 @@ through hashes of 8 bytes kept on the disk and takes them `bionemo.esm2.data.arr
 at a time (about 100 MiB).
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bionemo.core.errors import DataError, DataFileError, MissingFileError
+from bionemo.core.errors import DataFileError, FormatError, MissingFileError
 from bionemo.core.files import atomic_directory, write_json
 from bionemo.core.progress import progress_bar
-from bionemo.esm2.data.array_files import ColumnWriter, sorted_by_key
 from bionemo.esm2.data.clusters import write_cluster_files
-from bionemo.esm2.data.fasta import EncodedBlock, FastaSummary, IllegalPolicy, iter_encoded_blocks
+from bionemo.esm2.data.fasta import EncodedBlock, iter_encoded_blocks
+from bionemo.esm2.data.fasta_files import FastaSource, fasta_paths, is_stream, name_of, size_bytes
+from bionemo.esm2.data.fasta_policy import (
+    REJECTED_NAME,
+    BadRecordPolicy,
+    DuplicatePolicy,
+    FastaPolicy,
+    FastaSummary,
+    IllegalPolicy,
+    RejectedFile,
+)
 from bionemo.esm2.data.sequence_store import (
     FORMAT_NAME,
     FORMAT_VERSION,
     HEADER_NAME,
     SequenceStore,
-    hash_ids,
     header_checksum,
     is_store,
 )
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID
+from bionemo.esm2.data.store_columns import (
+    remove_temporary_columns,
+    resolve_duplicates,
+    write_columns,
+    write_id_index,
+)
 
 
 logger = logging.getLogger(__name__)
 
-_HASHES_NAME = "id_hashes_unsorted.tmp"
-
 
 def build_store(
-    fasta_path: str | os.PathLike[str],
+    fasta_path: FastaSource,
     store_dir: str | os.PathLike[str],
     *,
     clusters_path: str | os.PathLike[str] | None = None,
     on_illegal: IllegalPolicy = "error",
+    on_bad_record: BadRecordPolicy = "error",
+    on_duplicate_id: DuplicatePolicy | None = None,
     overwrite: bool = False,
 ) -> SequenceStore:
-    """Write a store from a FASTA file.
+    r"""Write a store from FASTA files.
 
     Args:
-        fasta_path: FASTA, plain or gzip.
+        fasta_path: FASTA file, folder of them, pipe, ``-`` for standard input, or a list of these; plain, or
+            compressed with gzip, bzip2, xz or Zstandard.
         store_dir: Folder to write; it appears when it is complete.
         clusters_path: Table with two columns, representative and member (tab-separated, or parquet), or None.
-        on_illegal: Whether a residue outside the vocabulary is an error or ``<unk>``.
+        on_illegal: Whether a letter that ESM-2 does not know makes its record bad or becomes ``<unk>``.
+        on_bad_record: What is done with bad records, see `FastaPolicy`. What is left out is listed in
+            ``rejected.tsv`` in the store.
+        on_duplicate_id: What is done with a record whose id an earlier one has; None: an error, left out or numbered,
+            as `on_bad_record` is ``"error"``, ``"skip"`` or ``"fix"``.
         overwrite: Whether an existing store may be replaced.
 
     Returns:
@@ -61,23 +79,35 @@ def build_store(
 
     Raises:
         MissingFileError, DataFileError, FormatError, DataError: As `bionemo.esm2.data.fasta.read_fasta`; an id that
-            occurs twice; a bad cluster table; a folder that cannot be written or holds something else.
+            occurs twice; no record is left; a bad cluster table; a folder that cannot be written or holds something
+            else.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "in.fasta").write_text(">P1\nMKTAYIAK\n>P2\nMSES\n")
+        >>> store = build_store(folder / "in.fasta", folder / "store")
+        >>> len(store), store.id(1), store.sequence(1)
+        (2, 'P2', 'MSES')
     """
     target = Path(store_dir)
     if overwrite and target.is_dir() and any(target.iterdir()) and not is_store(target):
         raise DataFileError(f"{target}: holds files that are no sequence store. Choose another folder.")
+    policy = FastaPolicy(on_illegal=on_illegal, on_bad_record=on_bad_record, on_duplicate_id=on_duplicate_id)
+    paths = fasta_paths(fasta_path)
     summary = FastaSummary()
-    with atomic_directory(target, overwrite=overwrite) as folder:
+    with (
+        atomic_directory(target, overwrite=overwrite) as folder,
+        contextlib.closing(RejectedFile(folder / REJECTED_NAME)) as rejected,
+    ):
         # The fingerprint is taken first: a file that changes while it is read does not match it later.
-        source = fingerprint(fasta_path, clusters_path, on_illegal)
-        files, max_length = _write_sequences(Path(fasta_path), folder, on_illegal, summary)
-        files |= _write_id_index(Path(fasta_path), folder)
-        (folder / _HASHES_NAME).unlink()
+        source = fingerprint(paths, clusters_path, policy)
+        files = _write_sequences(paths, folder, policy, summary, rejected)
         header: dict[str, Any] = {
             "format": FORMAT_NAME,
             "version": FORMAT_VERSION,
             "num_sequences": summary.num_sequences,
-            "max_length": max_length,
+            "max_length": _max_length(folder),
             "source": source,
             "summary": summary.to_dict(),
             "files": files,
@@ -88,46 +118,79 @@ def build_store(
             files |= write_cluster_files(clusters_path, store, folder)
             _write_header(folder, header)
             del store
-    summary.log(fasta_path)
+    summary.log(_label(paths))
+    if summary.num_records_rejected:
+        logger.warning(
+            "%s: %d records were left out, listed in %s (first: %s)",
+            _label(paths),
+            summary.num_records_rejected,
+            target / REJECTED_NAME,
+            rejected.first,
+        )
     return SequenceStore.open(target, verify=False)
 
 
 def open_or_build_store(
-    path: str | os.PathLike[str],
+    path: FastaSource,
     store_dir: str | os.PathLike[str],
     *,
     clusters_path: str | os.PathLike[str] | None = None,
     on_illegal: IllegalPolicy = "error",
+    on_bad_record: BadRecordPolicy = "error",
+    on_duplicate_id: DuplicatePolicy | None = None,
 ) -> SequenceStore:
-    """Open the store of a FASTA file, and build it first where there is none or the file has changed.
+    """Open the store of FASTA files, and build it first where there is none or a file has changed.
 
     Args:
-        path: FASTA file, or a folder that already is a store (then nothing is built).
-        store_dir: Where the store of a FASTA file is kept. It is reused when name, size and modification time of the
-            file, and the settings, are those it was built from.
-        clusters_path: As in `build_store`.
-        on_illegal: As in `build_store`.
+        path: As in `build_store`; or a folder that already is a store (then nothing is built).
+        store_dir: Where the store of FASTA files is kept. It is reused when names, sizes and modification times of the
+            files, and the settings, are those it was built from; never where one of them is a pipe.
+        clusters_path: As in `build_store`, like all that follow.
+        on_illegal: As above.
+        on_bad_record: As above.
+        on_duplicate_id: As above.
 
     Raises:
         MissingFileError, DataFileError, FormatError, DataError: As `build_store` and `SequenceStore.open`.
     """
-    if is_store(path):
-        return SequenceStore.open(path)
+    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    stores = [entry for entry in given if is_store(entry)]
+    if stores and len(given) > 1:
+        raise DataFileError(f"{stores[0]}: is a prepared store, which cannot be read together with other files.")
+    policy = FastaPolicy(on_illegal=on_illegal, on_bad_record=on_bad_record, on_duplicate_id=on_duplicate_id)
+    if stores:
+        if policy != FastaPolicy():
+            logger.warning(
+                "%s: is a prepared store: the policies for bad records were applied when it was prepared, those given "
+                "now are ignored",
+                stores[0],
+            )
+        return SequenceStore.open(stores[0])
+    paths = fasta_paths(given)
+    can_reuse = not any(map(is_stream, paths))
 
     def existing() -> SequenceStore | None:
-        if not (is_store(store_dir) and Path(path).exists()):
+        if not (can_reuse and is_store(store_dir)):
             return None
         store = SequenceStore.open(store_dir)
-        return store if store.header["source"] == fingerprint(path, clusters_path, on_illegal) else None
+        return store if store.header["source"] == fingerprint(paths, clusters_path, policy) else None
 
     store = existing()
     if store is not None:
-        logger.info("%s: reusing the sequence store of %s", store_dir, path)
+        logger.info("%s: reusing the sequence store of %s", store_dir, _label(paths))
         return store
-    if is_store(store_dir):
-        logger.info("%s: %s has changed, building the sequence store again", store_dir, path)
+    if can_reuse and is_store(store_dir):
+        logger.info("%s: %s has changed, building the sequence store again", store_dir, _label(paths))
     try:
-        return build_store(path, store_dir, clusters_path=clusters_path, on_illegal=on_illegal, overwrite=True)
+        return build_store(
+            given,
+            store_dir,
+            clusters_path=clusters_path,
+            on_illegal=on_illegal,
+            on_bad_record=on_bad_record,
+            on_duplicate_id=on_duplicate_id,
+            overwrite=True,
+        )
     except DataFileError:
         store = existing()  # ranks that start together build the same store: another one was faster
         if store is None:
@@ -136,95 +199,71 @@ def open_or_build_store(
 
 
 def fingerprint(
-    fasta_path: str | os.PathLike[str], clusters_path: str | os.PathLike[str] | None, on_illegal: IllegalPolicy
+    paths: list[Path], clusters_path: str | os.PathLike[str] | None, policy: FastaPolicy
 ) -> dict[str, Any]:
-    """Name, size in bytes and modification time of the inputs, and the settings that decide what a store holds."""
-    entries: dict[str, Any] = {"on_illegal": on_illegal}
-    for key, path in (("fasta", fasta_path), ("clusters", clusters_path)):
-        if path is None:
-            entries[key] = None
-            continue
-        if not Path(path).exists():
-            raise MissingFileError(f"{path}: there is no such {'FASTA' if key == 'fasta' else 'cluster'} file.")
-        status = Path(path).stat()
-        entries[key] = {"name": Path(path).name, "size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-    return entries
+    """Return what decides the content of a store: names, sizes (bytes), modification times of the inputs; policies."""
+    if clusters_path is not None and not Path(clusters_path).exists():
+        raise MissingFileError(f"{clusters_path}: there is no such cluster file.")
+    entries = [_entry(path) for path in paths]
+    return {
+        "on_illegal": policy.on_illegal,
+        "on_bad_record": policy.on_bad_record,
+        "on_duplicate_id": policy.duplicates,
+        "fasta": entries[0] if len(entries) == 1 else entries,
+        "clusters": None if clusters_path is None else _entry(Path(clusters_path)),
+    }
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    if is_stream(path):
+        return {"name": name_of(path), "is_stream": True}
+    status = path.stat()
+    return {"name": path.name, "size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _write_sequences(
-    fasta_path: Path, folder: Path, on_illegal: IllegalPolicy, summary: FastaSummary
-) -> tuple[dict[str, Any], int]:
-    """Write tokens, ids and both offsets, block after block; returns their entries and the longest sequence."""
-    max_length = 0
-    with (
-        ColumnWriter(folder / "tokens.bin", "|u1") as tokens,
-        ColumnWriter(folder / "offsets.bin", "<i8") as offsets,
-        ColumnWriter(folder / "ids.bin", "|u1") as ids,
-        ColumnWriter(folder / "id_offsets.bin", "<i8") as id_offsets,
-        ColumnWriter(folder / _HASHES_NAME, "<u8") as hashes,
-        progress_bar(total=_size_bytes(fasta_path), unit="B", description=fasta_path.name) as bar,
-    ):
-        offsets.append(np.zeros(1, dtype=np.int64))
-        id_offsets.append(np.zeros(1, dtype=np.int64))
-        separator = bytes([EOS_ID, CLS_ID])
-        for block in iter_encoded_blocks(fasta_path, on_illegal=on_illegal, summary=summary, on_progress=bar.update):
-            lengths, id_lengths = _lengths(block)
-            offsets.append(tokens.count + np.cumsum(lengths))
-            id_offsets.append(ids.count + np.cumsum(id_lengths))
-            tokens.append(bytes([CLS_ID]) + separator.join(block.residues) + bytes([EOS_ID]))
-            ids.append(b"".join(block.ids))
-            hashes.append(hash_ids(block.ids))
-            max_length = max(max_length, int(lengths.max()))
-        columns = {"tokens": tokens, "offsets": offsets, "ids": ids, "id_offsets": id_offsets}
-        return {f"{name}.bin": column.close() for name, column in columns.items()}, max_length
+    paths: list[Path], folder: Path, policy: FastaPolicy, summary: FastaSummary, rejected: RejectedFile
+) -> dict[str, Any]:
+    """Write tokens, ids, offsets and the index of ids; returns their entries."""
+    entries = write_columns(folder, _read_blocks(paths, policy, summary, rejected))
+    if summary.num_sequences == 0:
+        raise FormatError(
+            f"{_label(paths)}: no record is left, all {summary.num_records_rejected} were rejected. The first: "
+            f"{rejected.first}."
+        )
+    index, duplicates = write_id_index(folder)
+    entries |= index
+    if duplicates:
+        names = [name_of(path) for path in paths]
+        entries = resolve_duplicates(folder, duplicates, policy.duplicates, names, summary, rejected)
+    remove_temporary_columns(folder)
+    return entries
 
 
-def _lengths(block: EncodedBlock) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    num = len(block.ids)
-    lengths = np.fromiter(map(len, block.residues), dtype=np.int64, count=num) + 2  # <cls> and <eos>
-    return lengths, np.fromiter(map(len, block.ids), dtype=np.int64, count=num)
+def _read_blocks(
+    paths: list[Path], policy: FastaPolicy, summary: FastaSummary, rejected: RejectedFile
+) -> Iterator[EncodedBlock]:
+    with progress_bar(total=size_bytes(paths), unit="B", description=name_of(paths[0])) as bar:
+        yield from iter_encoded_blocks(
+            paths,
+            on_illegal=policy.on_illegal,
+            on_bad_record=policy.on_bad_record,
+            summary=summary,
+            on_rejected=rejected,
+            on_progress=bar.update,
+        )
 
 
-def _write_id_index(fasta_path: Path, folder: Path) -> dict[str, Any]:
-    """Sort the ids by their hash, and find those that occur twice on the way."""
-    keys = np.memmap(folder / _HASHES_NAME, dtype="<u8", mode="r").view(np.ndarray)
-    id_bytes = np.memmap(folder / "ids.bin", dtype=np.uint8, mode="r").view(np.ndarray)
-    id_offsets = np.memmap(folder / "id_offsets.bin", dtype="<i8", mode="r").view(np.ndarray)
-
-    def name(idx: int) -> str:
-        return bytes(id_bytes[id_offsets[idx] : id_offsets[idx + 1]]).decode()
-
-    with (
-        ColumnWriter(folder / "id_hashes.bin", "<u8") as id_hashes,
-        ColumnWriter(folder / "id_order.bin", "<i8") as id_order,
-    ):
-        for part_keys, places in sorted_by_key(keys):
-            _check_unique(fasta_path, part_keys, places, name)
-            id_hashes.append(part_keys)
-            id_order.append(places)
-        return {"id_hashes.bin": id_hashes.close(), "id_order.bin": id_order.close()}
+def _max_length(folder: Path) -> int:
+    offsets = np.memmap(folder / "offsets.bin", dtype="<i8", mode="r").view(np.ndarray)
+    step = 2**22
+    return max(int(np.diff(offsets[start : start + step + 1]).max()) for start in range(0, len(offsets) - 1, step))
 
 
-def _check_unique(
-    fasta_path: Path, keys: NDArray[np.uint64], places: NDArray[np.int64], name: Callable[[int], str]
-) -> None:
-    """Equal hashes are rare and nearly always equal ids: only those are compared as text."""
-    for entry in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
-        for other in range(entry, -1, -1):
-            if keys[other] != keys[entry + 1]:
-                break
-            first, second = int(places[other]), int(places[entry + 1])
-            if name(first) == name(second):
-                raise DataError(
-                    f"{fasta_path}: the id {name(first)!r} occurs twice, in records {first + 1} and {second + 1}. "
-                    "Ids must be unique: rename or remove one."
-                )
+def _label(paths: list[Path]) -> str:
+    return name_of(paths[0]) if len(paths) == 1 else f"{name_of(paths[0])} and {len(paths) - 1} other files"
 
 
 def _write_header(folder: Path, header: dict[str, Any]) -> None:
     header["header_crc32"] = header_checksum(header)
     write_json(folder / HEADER_NAME, header)
-
-
-def _size_bytes(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None

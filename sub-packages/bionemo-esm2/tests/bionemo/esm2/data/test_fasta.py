@@ -7,7 +7,8 @@ import pytest
 
 from bionemo.core.errors import DataError, DataFileError, FormatError, MissingFileError
 from bionemo.esm2.data import fasta
-from bionemo.esm2.data.fasta import FastaRecord, FastaSummary, iter_encoded_blocks, read_fasta
+from bionemo.esm2.data.fasta import FastaRecord, iter_encoded_blocks, read_fasta
+from bionemo.esm2.data.fasta_policy import FastaSummary
 
 
 GZIP = gzip.compress(b"".join(b">r%d\nMKTAYIAKQR\n" % i for i in range(100)))
@@ -32,6 +33,10 @@ def test_records_of_a_tidy_and_of_an_untidy_file(tmp_path):
         "num_lower_case_residues": 1,
         "num_stops_removed": 1,
         "num_unknown_residues": 0,
+        "num_records_rejected": 0,
+        "num_records_fixed": 0,
+        "num_ids_numbered": 0,
+        "num_nucleotide_sequences": 0,
     }
 
 
@@ -111,3 +116,116 @@ def test_changes_are_logged(caplog):
         "x.fasta: 5 lower-case residues were read as residues",
         "x.fasta: a final '*' was removed from 2 sequences",
     ]
+
+
+LETTERS = {"on_illegal": "unk"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b">a\nMSESV*>b second protein\nMK\n",
+            r"record 1 \('a'\): illegal character '>' at residue 7. Line 2: the line ",
+        ),
+        (
+            b">a\nMK\n>b long\nname of a protein\nMKTAY\n",
+            r"record 2 \('b'\): line 4 'name of a protein' reads as words",
+        ),
+        (b">a\nHEAVY CHAIN\nEVQLVESGGGLVQ\n", r"line 2 'HEAVY CHAIN' reads as words"),
+        (b">a long\n\r\nkinase\r\nMKTAYIAKQR\r\n", r"line 3 'kinase' reads as the end of a header that was wrapped"),
+        (b">a\n1 MKTAY\n", "illegal character '1' at residue 1. Line 2 '1 MKTAY': digits, punctuation"),
+        (b">a\nMKTAY\n\nMK(ac)A\n", r"illegal character '\(' at residue 8. Line 4"),
+        (b">a\nMK\n>b\nOS=Homo sapiens\n", r"record 2 \('b'\): illegal character '=' at residue 3. Line 4"),
+    ],
+)
+@pytest.mark.parametrize("policy", [{}, LETTERS])
+def test_broken_structure_is_never_read_as_residues(tmp_path, content, message, policy):
+    path = _write(tmp_path, content)
+    with pytest.raises(FormatError, match=message):
+        list(read_fasta(path, **policy))
+    for repair in ("skip", "fix"):
+        rejected = []
+        kept = list(read_fasta(path, on_bad_record=repair, on_rejected=rejected.append, **policy))
+        assert len(rejected) == 1
+        assert all(set(record.sequence) <= set("MK") for record in kept)
+
+
+def test_blocks_of_ten_and_soft_masked_lines_are_residues(tmp_path):
+    path = _write(tmp_path, b">a\n MKTAYIAKQR QISFVKSHFS\nRQLEERL\n>b\nmktayiak\nMKTAYIAK\n>c\nM K T\n")
+    assert [record.sequence for record in read_fasta(path)] == [
+        "MKTAYIAKQRQISFVKSHFSRQLEERL",
+        "MKTAYIAKMKTAYIAK",
+        "MKT",
+    ]
+
+
+def test_bad_records_are_skipped_or_fixed_and_listed(tmp_path):
+    content = b">a\nMKT\n>stop\n*\n>empty\n>inner x\nM*K\n>gaps\nM-k.T\n>j\nMJ\n>\nMK\n>b\nMK*\n>\xff\nMK\n>gap\n-\n"
+    path = _write(tmp_path, content)
+    rejected, summary = [], FastaSummary()
+    records = list(read_fasta(path, on_bad_record="skip", summary=summary, on_rejected=rejected.append))
+    assert [(record.id, record.sequence) for record in records] == [("a", "MKT"), ("b", "MK")]
+    assert [(row.record, row.line, row.id) for row in rejected] == [
+        (2, 3, "stop"),
+        (3, 5, "empty"),
+        (4, 6, "inner"),
+        (5, 8, "gaps"),
+        (6, 10, "j"),
+        (7, 12, ""),
+        (9, 16, "\ufffd"),
+        (10, 18, "gap"),
+    ]
+    assert rejected[2].reason.startswith("illegal character '*' at residue 2")
+    assert {row.file for row in rejected} == {str(path)}
+    assert (summary.num_sequences, summary.num_records_rejected, summary.num_stops_removed) == (2, 8, 1)
+
+    rejected, summary = [], FastaSummary()
+    records = list(read_fasta(path, on_bad_record="fix", summary=summary, on_rejected=rejected.append))
+    assert [(record.id, record.sequence) for record in records] == [
+        ("a", "MKT"),
+        ("inner", "MXK"),
+        ("gaps", "MKT"),
+        ("j", "MX"),
+        ("b", "MK"),
+    ]
+    assert [row.id for row in rejected] == ["stop", "empty", "", "\ufffd", "gap"]
+    assert (summary.num_records_fixed, summary.num_lower_case_residues) == (3, 1)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 5, 64, 2**20])
+def test_lower_case_and_stops_are_counted_alike_in_bulk_and_one_by_one(tmp_path, monkeypatch, block_bytes):
+    content = b"".join(
+        b">r%d\nMKtay\nIAKQ%s\n" % (i, b"*" if i % 3 else b"J" if i % 7 == 0 else b"") for i in range(60)
+    )
+    path = _write(tmp_path, content)
+    monkeypatch.setattr(fasta, "_BLOCK_BYTES", block_bytes)
+    summary = FastaSummary()
+    records = list(read_fasta(path, on_bad_record="skip", summary=summary))
+    assert {record.sequence for record in records} == {"MKTAYIAKQ"}
+    num_bad = sum(i % 21 == 0 for i in range(60))
+    assert summary == FastaSummary(
+        num_sequences=60 - num_bad,
+        num_residues=9 * (60 - num_bad),
+        num_lower_case_residues=3 * (60 - num_bad),
+        num_stops_removed=40,
+        num_records_rejected=num_bad,
+    )
+
+
+def test_nucleotides_are_counted_and_warned_of(tmp_path, caplog):
+    dna = b"ACGTTGCATGCCATGACGTA"
+    path = _write(tmp_path, b">a\n%s\n>b\n%s\n>c\n%s\n>d\n%s\n" % (dna, dna.lower() * 4 + b"M", dna + b"MK", b"ACGT"))
+    summary = FastaSummary()
+    list(read_fasta(path, summary=summary))
+    assert summary.num_nucleotide_sequences == 2
+    summary.log("x.fasta")
+    assert "x.fasta: 2 of 4 sequences (50 %) begin with letters of nucleotides only" in caplog.text
+
+
+def test_a_chromosome_is_refused_before_memory_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(fasta, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(fasta, "_BLOCK_BYTES", 64)
+    path = _write(tmp_path, b">a\nMK\n>chr1\n" + b"ACGT\n" * 400)
+    with pytest.raises(FormatError, match=r"record 2 \('chr1'\) is longer than"):
+        list(read_fasta(path))

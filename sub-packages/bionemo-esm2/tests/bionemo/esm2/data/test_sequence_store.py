@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, fasta_path):
 
     code = (
         "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from bionemo.esm2.scripts.prepare_esm2_data import main; main()"
+        "from bionemo.esm2.scripts.prepare_esm2_data import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--fasta", str(fasta_path), "--output-dir", str(tmp_path / "store")],
@@ -272,3 +272,69 @@ def test_ranks_that_start_together_share_the_store(tmp_path):
     path.write_text("".join(f">s{i}\nMKTAY\n" for i in range(50)))
     for attempt in range(5):
         assert run_on_ranks(4, build_with_others, path, tmp_path / f"store{attempt}") == [50] * 4
+
+
+DUPLICATES = ">a\nMK\n>b x\nMKT\n>a_2\nMA\n>a y\nMG\n>b\nMR\n>a\nMKTAY\n"
+
+
+def _contents(store):
+    return [(store.id(idx), store.sequence(idx)) for idx in range(len(store))]
+
+
+@pytest.mark.parametrize("sort_items", [1, 1000])
+def test_ids_that_occur_twice_are_numbered_or_left_out(tmp_path, monkeypatch, sort_items):
+    monkeypatch.setattr(array_files, "SORT_ITEMS", sort_items)
+    path = tmp_path / "in.fasta"
+    path.write_text(DUPLICATES)
+    with pytest.raises(DataError, match=r"the id 'a' occurs twice, in records 1 and 4\. .* --duplicate-ids number"):
+        build_store(path, tmp_path / "store")
+
+    numbered = build_store(path, tmp_path / "numbered", on_duplicate_id="number")
+    names = ["a", "b", "a_2", "a_3", "b_2", "a_4"]
+    assert _contents(numbered) == list(zip(names, ["MK", "MKT", "MA", "MG", "MR", "MKTAY"], strict=True))
+    assert numbered.find(names).tolist() == [0, 1, 2, 3, 4, 5]
+    assert numbered.header["summary"]["num_ids_numbered"] == 3
+    numbered.verify()
+
+    skipped = build_store(path, tmp_path / "skipped", on_bad_record="skip")
+    assert _contents(skipped) == [("a", "MK"), ("b", "MKT"), ("a_2", "MA")]
+    summary = skipped.header["summary"]
+    assert (summary["num_sequences"], summary["num_residues"], summary["num_records_rejected"]) == (3, 7, 3)
+    assert (skipped.path / "rejected.tsv").read_text().splitlines() == [
+        "file\trecord\tline\tid\treason",
+        f"{path}\t4\t0\ta\tthe id stands before, in record 1",
+        f"{path}\t5\t0\tb\tthe id stands before, in record 2",
+        f"{path}\t6\t0\ta\tthe id stands before, in record 1",
+    ]
+    assert sorted(file.name for file in skipped.path.iterdir() if file.name != "rejected.tsv") == sorted(
+        file.name for file in numbered.path.iterdir()
+    )
+
+
+def test_several_files_are_one_store_and_messages_name_the_file(tmp_path, caplog):
+    (tmp_path / "x.fasta").write_text(">a\nMK\n>bad\nMJ\n>b\nMKT\n")
+    (tmp_path / "y.fasta").write_text(">c\nMA\n>a\nMG\n")
+    source = [tmp_path / "x.fasta", tmp_path / "y.fasta"]
+    with pytest.raises(DataError, match=r"x\.fasta: record 2 \('bad'\): illegal character 'J'"):
+        build_store(source, tmp_path / "store")
+    with pytest.raises(
+        DataError, match=r"x\.fasta: the id 'a' occurs twice, in record 1 and in record 2 of .*y\.fasta"
+    ):
+        build_store(source, tmp_path / "store", on_bad_record="skip", on_duplicate_id="error")
+    store = open_or_build_store(source, tmp_path / "store", on_bad_record="skip")
+    assert _contents(store) == [("a", "MK"), ("b", "MKT"), ("c", "MA")]
+    rows = [line.split("\t") for line in (store.path / "rejected.tsv").read_text().splitlines()[1:]]
+    assert [(row[0], row[1], row[3]) for row in rows] == [(str(source[0]), "2", "bad"), (str(source[1]), "2", "a")]
+    assert "2 records were left out, listed in" in caplog.text
+    inode = store.path.stat().st_ino
+    assert open_or_build_store(source, store.path, on_bad_record="skip").path.stat().st_ino == inode
+    assert len(open_or_build_store(source, store.path, on_bad_record="fix")) == 5  # another policy, another store
+    with pytest.raises(DataFileError, match="is a prepared store, which cannot be read together"):
+        open_or_build_store([store.path, source[0]], tmp_path / "other")
+
+
+def test_a_source_of_bad_records_only_is_an_error(tmp_path):
+    (tmp_path / "in.fasta").write_text(">a\nMJ\n>b\n*\n")
+    with pytest.raises(FormatError, match="no record is left, all 2 were rejected"):
+        build_store(tmp_path / "in.fasta", tmp_path / "store", on_bad_record="skip")
+    assert not (tmp_path / "store").exists()

@@ -13,8 +13,8 @@ from bionemo.esm2.scripts.prepare_esm2_data import main
 
 
 FLAGS = """
---fasta --output-dir --clusters --format --valid-fraction --seed --illegal --overwrite --no-overwrite
---config --debug --help -h
+--fasta --output-dir --clusters --format --valid-fraction --seed --illegal --on-bad-record --duplicate-ids
+--overwrite --no-overwrite --config --debug --help -h
 """
 
 
@@ -83,3 +83,31 @@ def test_help_is_light():
     assert done.returncode == 0, done.stderr
     assert "--output-dir" in done.stdout
     assert time.perf_counter() - start < 10  # one second on an idle machine
+
+
+def test_policies_and_several_files_reach_the_writer(tmp_path, fasta_path, capsys):
+    bad = tmp_path / "bad.fa"
+    bad.write_text(">x\nMJ\n>s1\nMKT\n>y\nM1\n>z\nM-K\n")
+    assert _run("--fasta", fasta_path, bad, "--output-dir", tmp_path / "store", "--on-bad-record", "fix") == 0
+    store = SequenceStore.open(tmp_path / "store")
+    assert [store.id(idx) for idx in range(39, len(store))] == ["s39", "x", "s1_2", "z"]
+    assert [store.sequence(idx) for idx in range(40, len(store))] == ["MX", "MKT", "MK"]
+    rejected = (tmp_path / "store" / "rejected.tsv").read_text().splitlines()
+    assert [line.split("\t")[:4] for line in rejected[1:]] == [[str(bad), "3", "5", "y"]]
+    assert "1 records were left out, listed in" in capsys.readouterr().err
+    flags = ("--format", "sqlite", "--on-bad-record", "skip", "--illegal", "unk", "--duplicate-ids", "number")
+    assert _run("--fasta", fasta_path, bad, "--output-dir", tmp_path / "out", *flags) == 0
+    assert (tmp_path / "out" / "rejected.tsv").read_text().splitlines() == rejected
+
+
+def test_standard_input(tmp_path, fasta_path):
+    command = [sys.executable, "-m", "bionemo.esm2.scripts.prepare_esm2_data"]
+    with fasta_path.open("rb") as file:
+        done = subprocess.run(
+            [*command, "--fasta", "-", "--output-dir", str(tmp_path / "store")],
+            stdin=file,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(SequenceStore.open(tmp_path / "store")) == 40
