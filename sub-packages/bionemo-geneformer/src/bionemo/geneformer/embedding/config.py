@@ -69,7 +69,7 @@ class InferGeneformerConfig:
     include_hiddens: bool = option(False, group=OUTPUT, help="Write hidden states: 4 H bytes a token.")
     include_logits: bool = option(False, group=OUTPUT, help="Write scores over the vocabulary: 100 kB a token.")
     prediction_interval: Literal["epoch", "batch"] = option(
-        "epoch", group=OUTPUT, help="epoch: one cells.parquet; batch: a folder cells/ with a file for each portion."
+        "epoch", group=OUTPUT, help="epoch: one cells.parquet; batch: a folder cells/ with a file for each partition."
     )
     format: Literal["parquet", "h5ad"] = option(
         "parquet", group=OUTPUT, help="h5ad: also cells.h5ad, an AnnData object with obs and obsm['X_geneformer']."

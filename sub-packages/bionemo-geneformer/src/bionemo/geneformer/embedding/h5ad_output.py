@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.files import move_into_place
 from bionemo.geneformer.data.open_cells import Cells
-from bionemo.geneformer.embedding.portions import embedding_kinds, read_embeddings
+from bionemo.geneformer.embedding.results_table import embedding_kinds, read_embeddings
 
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@
 
 import logging
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,23 @@ from numpy.typing import NDArray
 from bionemo.core.config import to_mapping, to_yaml
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_text
-from bionemo.core.resumable import ResumableDirectory, resumable_directory
+from bionemo.core.partitioned_output import PartitionedOutput, join_parquet, partitioned_output, partitions_of
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.embedding.config import InferGeneformerConfig
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
-from bionemo.geneformer.embedding.h5ad_output import write_h5ad
-from bionemo.geneformer.embedding.portions import (
-    CELLS_NAME,
-    join_genes,
-    join_portions,
-    keep_portions,
-    remove_portions,
-    split_portions,
-    write_portions,
-)
+from bionemo.geneformer.embedding.h5ad_output import H5AD_NAME, write_h5ad
 from bionemo.geneformer.embedding.predictions import CellHead, finetuned_head, masked_lm_of, sequence_length_head
+from bionemo.geneformer.embedding.results_table import (
+    CELLS_DIR,
+    CELLS_NAME,
+    GENE_SUMS_NAME,
+    cells_table,
+    join_genes,
+    save_gene_sums,
+)
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
 from bionemo.llm.training.data_parallel_ranks import start_ranks
@@ -41,13 +41,14 @@ from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
-CELLS_PER_PORTION, CELLS_PER_PORTION_OF_GENES = 8192, 65_536
+CELLS_PER_PARTITION, CELLS_PER_PARTITION_OF_GENES = 8192, 65_536
 """Cells that are lost at most when a run is killed; sums of genes are large, so that they get fewer files."""
+MAX_PARTITION_BYTES = 256 * 2**20
 
 WITHOUT_INFLUENCE = (
     "accelerator", "num_gpus", "num_nodes", "num_dataset_workers", "results_path", "prediction_interval", "format",
 )  # fmt: skip
-"""Settings that do not change the portions; a call may go on with others."""
+"""Settings that do not change the partitions; a run may be resumed with others."""
 
 
 def run_inference(config: InferGeneformerConfig) -> Path:
@@ -75,10 +76,10 @@ def run_inference(config: InferGeneformerConfig) -> Path:
     num_cut = int((cells.tokens.lengths[indices] > module.config.seq_length).sum())
     if num_cut:
         logger.warning("%d cells are cut to the model's context of %d tokens", num_cut, module.config.seq_length)
-    portions = split_portions(
+    partitions = split_cells(
         indices,
         np.minimum(cells.tokens.lengths[indices], module.config.seq_length),
-        max_cells=CELLS_PER_PORTION_OF_GENES if config.include_gene_embeddings else CELLS_PER_PORTION,
+        max_cells=CELLS_PER_PARTITION_OF_GENES if config.include_gene_embeddings else CELLS_PER_PARTITION,
         bytes_per_token=4 * module.config.hidden_size * config.include_hiddens
         + 4 * module.config.vocab_size * config.include_logits,
     )
@@ -87,58 +88,64 @@ def run_inference(config: InferGeneformerConfig) -> Path:
         head.module.to(ranks.device)
     embedder = CellEmbedder(module.to(ranks.device), dictionaries.tokenizer, options, head=head)
     logger.info(
-        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",
+        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d partitions",
         torch.__version__, ranks.device, ranks.world_size, options.precision, options.max_tokens, len(indices),
-        len(portions),
+        len(partitions),
     )  # fmt: skip
-
-    def write(folder: ResumableDirectory) -> None:
-        ranks.barrier()  # rank 0 has opened the folder
-        write_portions(
-            folder,
-            embedder,
-            cells.tokens,
-            cells.ids,
-            portions,
-            ranks,
-            include_genes=config.include_gene_embeddings,
+    with partitioned_output(config.results_path, fingerprint_of(config, options, cells), ranks) as output:
+        output.compute(
+            partitions, partial(embed_partition, config, embedder, cells), unit="cell", description="Embedding"
         )
-
-    if ranks.rank != 0:
-        write(ResumableDirectory(config.results_path.resolve()))
-        return config.results_path
-    plan = plan_of(config, options) | {
-        "cells": zlib.crc32("\n".join(cells.ids[indices].tolist()).encode()),
-        "lengths": zlib.crc32(cells.tokens.lengths.tobytes()),
-    }
-    with resumable_directory(config.results_path, plan) as folder:
-        if not folder.has(CONFIG_NAME):  # written last: all portions are joined
-            write(folder)
-            finish(config, folder, len(portions), dictionaries, cells, indices)
+        if output.is_main:
+            finish(config, output, dictionaries, cells)
     return config.results_path
 
 
-def finish(
-    config: InferGeneformerConfig,
-    folder: ResumableDirectory,
-    num_portions: int,
-    dictionaries: Dictionaries,
-    cells: Cells,
-    indices: NDArray[np.int64],
+def split_cells(
+    indices: NDArray[np.int64], lengths: NDArray[np.int64], *, max_cells: int, bytes_per_token: int
+) -> list[NDArray[np.int64]]:
+    """Cut cells into partitions of at most `max_cells`, and of what fits into memory.
+
+    Args:
+        indices: [C] int64, the cells.
+        lengths: [C] int64, tokens of each.
+        max_cells: Number of cells of a partition.
+        bytes_per_token: Size of what is written of each token.
+    """
+    sizes = (lengths * bytes_per_token).tolist()
+    places = partitions_of(
+        range(len(indices)), size=sizes.__getitem__, max_size=MAX_PARTITION_BYTES, max_records=max_cells
+    )
+    return [indices[part[0] : part[-1] + 1] for part in places]
+
+
+def embed_partition(
+    config: InferGeneformerConfig, embedder: CellEmbedder, cells: Cells, partition: NDArray[np.int64], folder: Path
 ) -> None:
-    """Join the portions, and write what is made of all of them."""
+    """Embed some cells and write their files into a folder."""
+    import pyarrow.parquet as pq
+
+    gene_means = embedder.new_gene_means() if config.include_gene_embeddings else None
+    outputs = embedder.embed(cells.tokens, partition, gene_means=gene_means)
+    if gene_means is not None:
+        save_gene_sums(gene_means, folder / GENE_SUMS_NAME)
+    pq.write_table(cells_table(outputs, cells.ids[partition]), folder / CELLS_NAME)
+
+
+def finish(config: InferGeneformerConfig, output: PartitionedOutput, dictionaries: Dictionaries, cells: Cells) -> None:
+    """Write what is made of all partitions; each step is skipped where an earlier call did it."""
+    folder = output.folder
     if config.include_gene_embeddings:
-        join_genes(folder, num_portions, dictionaries.tokenizer)
-    if config.prediction_interval == "epoch" or config.format == "h5ad":
-        join_portions(folder, num_portions)
-    if config.format == "h5ad":
-        write_h5ad(folder.work_dir, cells, indices)
-    if config.prediction_interval == "epoch":
-        remove_portions(folder, num_portions)
-    else:
+        join_genes(output, dictionaries.tokenizer)
+    if config.prediction_interval == "epoch" or (config.format == "h5ad" and not folder.has(H5AD_NAME)):
+        output.join(CELLS_NAME, join_parquet)
+    if config.format == "h5ad" and not folder.has(H5AD_NAME):
+        write_h5ad(folder.work_dir, cells, cells.indices)
+    if config.prediction_interval == "batch":
         folder.part(CELLS_NAME).unlink(missing_ok=True)
-        keep_portions(folder, num_portions)
+        output.keep(CELLS_NAME, lambda number, _: f"{CELLS_DIR}/part-{number:05d}.parquet")
     write_text(folder.part(CONFIG_NAME), to_yaml(config))
+    output.remove_partitions()
 
 
 def open_head(config: InferGeneformerConfig) -> CellHead | None:
@@ -190,12 +197,14 @@ def reading_of(config: InferGeneformerConfig, module: GeneformerMaskedLM) -> Cou
     )
 
 
-def plan_of(config: InferGeneformerConfig, options: EmbeddingOptions) -> dict[str, Any]:
-    """What decides on the content of the portions."""
+def fingerprint_of(config: InferGeneformerConfig, options: EmbeddingOptions, cells: Cells) -> dict[str, Any]:
+    """Everything that decides on the content of the partitions."""
     weights = config.checkpoint_path / WEIGHTS_FILE
-    plan = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    return plan | {
+    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
+    return settings | {
         "weights": file_checksum(weights) if weights.is_file() else None,
         "tokens_per_batch": options.max_tokens,
         "precision": options.precision,
+        "cells": zlib.crc32("\n".join(cells.ids[cells.indices].tolist()).encode()),
+        "lengths": zlib.crc32(cells.tokens.lengths.tobytes()),
     }

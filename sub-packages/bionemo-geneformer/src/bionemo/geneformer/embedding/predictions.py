@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fine-tuned heads predict of cells, beside their embeddings.
 
-Letters: B cells of a pack, C cells of a portion, K classes.
+Letters: B cells of a pack, C cells of a partition, K classes.
 """
 
 from collections.abc import Callable, Mapping

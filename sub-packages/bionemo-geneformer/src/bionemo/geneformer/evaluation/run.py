@@ -17,7 +17,7 @@ from bionemo.core.errors import ConfigError, DataError, FormatError
 from bionemo.core.files import atomic_directory, write_json, write_text
 from bionemo.core.optional_deps import require
 from bionemo.geneformer.data.count_sources import CountSource, open_counts
-from bionemo.geneformer.embedding.portions import read_embeddings
+from bionemo.geneformer.embedding.results_table import read_embeddings
 from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalized, principal_components, variable_genes
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 from bionemo.geneformer.evaluation.metrics import batch_mixing, silhouette, stratified_folds, type_scores

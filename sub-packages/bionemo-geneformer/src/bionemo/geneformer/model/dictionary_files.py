@@ -14,13 +14,28 @@ from bionemo.geneformer.data.dictionaries import (
     read_text_dictionary,
     read_tokenizer,
 )
-from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 
 
 VOCABULARY_FILE = "geneformer.vocab"
 MEDIANS_FILE = "medians.json"
 GENE_MAPPING_FILE = "gene_mapping.json"
+
+
+class ModelVocabulary(Protocol):
+    """What a `GeneformerConfig` says about the vocabulary that its model was trained with."""
+
+    @property
+    def variant(self) -> str:
+        """Family: V1, V2 or BIONEMO."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+
+    @property
+    def vocabulary_fingerprint(self) -> str | None:
+        """`GeneTokenizer.fingerprint`, where it is known."""
 
 
 def save_model_dictionaries(dictionaries: Dictionaries, directory: Path) -> None:
@@ -31,7 +46,7 @@ def save_model_dictionaries(dictionaries: Dictionaries, directory: Path) -> None
             write_bytes(directory / name, dictionary_bytes(content))
 
 
-def load_model_dictionaries(directory: str | Path, config: GeneformerConfig) -> Dictionaries | None:
+def load_model_dictionaries(directory: str | Path, config: ModelVocabulary) -> Dictionaries | None:
     """Read the dictionaries of a checkpoint.
 
     Args:
@@ -79,7 +94,7 @@ class DictionaryFlags(Protocol):
 
 
 def read_model_dictionaries(
-    flags: DictionaryFlags, own: Dictionaries | None, config: GeneformerConfig | None, source: Path | None
+    flags: DictionaryFlags, own: Dictionaries | None, config: ModelVocabulary | None, source: Path | None
 ) -> Dictionaries:
     """Read what the flags name; what they leave open is taken from a checkpoint.
 
@@ -113,7 +128,7 @@ def read_model_dictionaries(
     )
 
 
-def check_vocabulary(tokenizer: GeneTokenizer, config: GeneformerConfig, source: str) -> None:
+def check_vocabulary(tokenizer: GeneTokenizer, config: ModelVocabulary, source: str) -> None:
     """Refuse a vocabulary of another version than the model's.
 
     Raises:

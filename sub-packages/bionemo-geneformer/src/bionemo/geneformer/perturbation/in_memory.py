@@ -11,9 +11,8 @@ from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
-from bionemo.geneformer.perturbation.gene_naming import GeneNaming
-from bionemo.geneformer.perturbation.job import build_job, embed_states, layout_of, prepare_job
-from bionemo.geneformer.perturbation.results_table import measure_portion
+from bionemo.geneformer.perturbation.job import build_job, embed_states
+from bionemo.geneformer.perturbation.results_table import measure_partition
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
@@ -69,10 +68,14 @@ def perturb_anndata(
         empty_cells="skip",
     )
     cells = tokenize_counts(AnnDataCounts(adata, layer=counts_layer), dictionaries, reading, name="adata")
-    naming = GeneNaming(tokenizer)
-    job = build_job(settings, naming, variant=tokenizer.variant, max_tokens=default_tokens_per_batch(device.type))
-    prepared = prepare_job(job, cells, naming, layout_of(tokenizer, model.bert_config.seq_length))
-    states = embed_states(encode, prepared)
-    tables = [measure_portion(encode, prepared, portion, states).shifts for portion in prepared.portions]
+    job = build_job(
+        settings,
+        tokenizer,
+        lambda: cells,
+        max_length=model.bert_config.seq_length,
+        max_tokens=default_tokens_per_batch(device.type),
+    )
+    states = embed_states(encode, job)
+    tables = [measure_partition(encode, job, partition, states).shifts for partition in job.partitions]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame

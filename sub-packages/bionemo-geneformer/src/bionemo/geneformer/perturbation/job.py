@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""One perturbation of one set of cells, from what the user wants to tables of shifts; nothing is written here."""
+"""One perturbation job: what is done to which cells, and what is measured; nothing is written here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from bionemo.geneformer.perturbation.selection import (
     cells_of_states,
     cells_to_perturb,
     cells_with_values,
-    portions,
+    partitions_by_cost,
 )
 from bionemo.geneformer.perturbation.settings import PerturbationSettings
 from bionemo.geneformer.perturbation.shift_table import Scope
@@ -33,8 +33,8 @@ from bionemo.geneformer.tokenizer.variants import Variant
 from bionemo.llm.training.data_parallel_ranks import DataParallelRanks
 
 
-PACKS_PER_PORTION = 32
-"""Packs that are lost at most when a run is killed, beside those of one cell."""
+PACKS_PER_PARTITION = 32
+"""Packed batches that are lost at most when a run is killed, beside those of one cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +47,27 @@ class PerturbationJob:
         cosine: What is measured without states.
         states: Measure the shift between states; None measures how far a cell moves.
         state_average: How the cells of a state become one embedding.
-        conditions: Column to the values that a cell must have one of.
-        max_cells: Cells to perturb, drawn at random; None perturbs all.
-        seed: Of the draw.
         include_gene_cosines: Also measure every gene of a perturbed cell.
-        max_tokens: Tokens of a pack.
+        max_tokens: Tokens of a packed batch, at least the model's context.
+        cells: All cells.
+        partitions: Cells to perturb, each partition [n] int64.
+        state_cells: State to its cells, [n] int64.
+        naming: Names of genes.
+        layout: Special tokens and context of the model.
     """
 
     perturbation: Perturbation
     embedding: EmbeddingKind
-    cosine: CosineKind = "pooled"
-    states: CellStates | None = None
-    state_average: Literal["mean", "median"] = "mean"
-    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    max_cells: int | None = None
-    seed: int = 42
-    include_gene_cosines: bool = False
-    max_tokens: int = 4096
+    cosine: CosineKind
+    states: CellStates | None
+    state_average: Literal["mean", "median"]
+    include_gene_cosines: bool
+    max_tokens: int
+    cells: Cells
+    partitions: list[NDArray[np.int64]]
+    state_cells: dict[str, NDArray[np.int64]]
+    naming: GeneNaming
+    layout: TokenLayout
 
     @property
     def scope(self) -> Scope:
@@ -72,83 +76,104 @@ class PerturbationJob:
             return "group"
         return "all" if self.perturbation.anchor is None else "pairs"
 
-
-class PreparedJob(NamedTuple):
-    """A job whose cells are chosen.
-
-    Attributes:
-        job: The job, its packs large enough for the model's context.
-        cells: All cells.
-        portions: Cells to perturb, portion by portion.
-        state_cells: State to its cells.
-        naming: Names of genes.
-        layout: How the model wants its cells.
-    """
-
-    job: PerturbationJob
-    cells: Cells
-    portions: list[NDArray[np.int64]]
-    state_cells: dict[str, NDArray[np.int64]]
-    naming: GeneNaming
-    layout: TokenLayout
-
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the values of each edit."""
-        return tuple(self.job.states.columns) if self.job.states is not None else Measure(embedding="cell").columns
+        return tuple(self.states.columns) if self.states is not None else Measure(embedding="cell").columns
 
     @property
     def num_cells(self) -> int:
-        """Cells to perturb."""
-        return sum(map(len, self.portions))
+        """Number of cells to perturb."""
+        return sum(map(len, self.partitions))
 
 
 def build_job(
-    settings: PerturbationSettings, naming: GeneNaming, *, variant: Variant, max_tokens: int
+    settings: PerturbationSettings,
+    tokenizer: GeneTokenizer,
+    open_data: Callable[[], Cells],
+    *,
+    max_length: int,
+    max_tokens: int,
 ) -> PerturbationJob:
-    """Turn a user's settings into a job for models of one family.
+    """Turn a user's settings into a job for one model.
 
     Args:
         settings: What the user wants.
-        naming: Names of the model's genes.
-        variant: The model's family: V1 averages genes, the others have a first token for the cell.
-        max_tokens: Tokens of a pack where the settings leave it open.
+        tokenizer: Vocabulary of the model; its family decides on the default embedding.
+        open_data: Opens the cells; called when the settings have been checked.
+        max_length: Context of the model in tokens.
+        max_tokens: Tokens of a packed batch where the settings leave it open.
 
     Raises:
         ConfigError: The family has no such embedding, or states are named twice.
-        DataError: A gene is not in the vocabulary.
+        DataError: A gene, column or state does not exist, or no cell is left.
     """
+    naming, variant = GeneNaming(tokenizer), tokenizer.variant
     perturbation = Perturbation(
         perturb_type=settings.perturb_type,
         rank_shift=settings.rank_shift,
         genes=naming.tokens(settings.genes) if settings.is_group else None,
         anchor=None if settings.anchor_gene is None else naming.tokens([settings.anchor_gene])[0],
     )
-    embedding = settings.embedding or ("cell" if variant.cls_token is None else "cls")
-    if embedding == "cls" and variant.cls_token is None:
-        raise ConfigError(f"--embedding cls: {variant.name} has no first token for the cell. Use cell.")
-    states = None
-    if settings.state_key is not None:
-        assert settings.start_state is not None
-        assert settings.goal_state is not None
-        states = CellStates(
-            key=settings.state_key,
-            start=settings.start_state,
-            goal=settings.goal_state,
-            alternatives=settings.alt_states,
-        )
-    averages_genes = variant.cls_token is None and embedding == "cell"
+    embedding, cosine = choose_measure(settings, variant)
+    states, conditions = states_of(settings), parse_conditions(settings.filter_cells)
+    cells, layout = open_data(), layout_of(tokenizer, max_length)
+    max_tokens = max(settings.tokens_per_batch or max_tokens, max_length)
+    chosen = np.intersect1d(cells_with_values(cells, conditions), cells.indices)
+    state_cells = {} if states is None else cells_of_states(cells, states, chosen)
+    selected = cells_to_perturb(
+        cells,
+        chosen if states is None else state_cells[states.start],
+        perturbation,
+        num_specials=len(layout.prefix) + len(layout.suffix),
+        max_cells=settings.max_cells,
+        seed=settings.seed,
+        gene_names=naming.gene_name,
+    )
     return PerturbationJob(
         perturbation=perturbation,
         embedding=embedding,
-        cosine=settings.cosine or ("genes" if averages_genes else "pooled"),
+        cosine=cosine,
         states=states,
         state_average=settings.state_average,
-        conditions=parse_conditions(settings.filter_cells),
-        max_cells=settings.max_cells,
-        seed=settings.seed,
         include_gene_cosines=settings.gene_cosines,
-        max_tokens=settings.tokens_per_batch or max_tokens,
+        max_tokens=max_tokens,
+        cells=cells,
+        partitions=partitions_by_cost(cells.tokens, selected, perturbation, PACKS_PER_PARTITION * max_tokens),
+        state_cells=state_cells,
+        naming=naming,
+        layout=layout,
+    )
+
+
+def choose_measure(settings: PerturbationSettings, variant: Variant) -> tuple[EmbeddingKind, CosineKind]:
+    """Return the embedding and the cosine: V1 averages genes, the other families have a first token for the cell.
+
+    Raises:
+        ConfigError: The family has no first token.
+    """
+    embedding = settings.embedding or ("cell" if variant.cls_token is None else "cls")
+    if embedding == "cls" and variant.cls_token is None:
+        raise ConfigError(f"--embedding cls: {variant.name} has no first token for the cell. Use cell.")
+    averages_genes = variant.cls_token is None and embedding == "cell"
+    return embedding, settings.cosine or ("genes" if averages_genes else "pooled")
+
+
+def states_of(settings: PerturbationSettings) -> CellStates | None:
+    """Return the states that shifts are measured between, None without states.
+
+    Raises:
+        ConfigError: A state is named twice.
+    """
+    if settings.state_key is None:
+        return None
+    assert settings.start_state is not None
+    assert settings.goal_state is not None
+    return CellStates(
+        key=settings.state_key,
+        start=settings.start_state,
+        goal=settings.goal_state,
+        alternatives=settings.alt_states,
     )
 
 
@@ -173,47 +198,13 @@ def layout_of(tokenizer: GeneTokenizer, max_length: int) -> TokenLayout:
     return TokenLayout(max_length, prefix, suffix, tokenizer.vocab_size)
 
 
-def prepare_job(
-    job: PerturbationJob,
-    cells: Cells,
-    naming: GeneNaming,
-    layout: TokenLayout,
-) -> PreparedJob:
-    """Choose the cells.
-
-    Args:
-        job: What to do.
-        cells: The data.
-        naming: Names of the model's genes.
-        layout: How the model wants its cells.
-
-    Raises:
-        DataError: A column, state or gene is not there, or no cell is left.
-    """
-    job = replace(job, max_tokens=max(job.max_tokens, layout.max_length))
-    chosen = np.intersect1d(cells_with_values(cells, job.conditions), cells.indices)
-    state_cells = {} if job.states is None else cells_of_states(cells, job.states, chosen)
-    selected = cells_to_perturb(
-        cells,
-        chosen if job.states is None else state_cells[job.states.start],
-        job.perturbation,
-        num_specials=len(layout.prefix) + len(layout.suffix),
-        max_cells=job.max_cells,
-        seed=job.seed,
-        gene_names=naming.gene_name,
-    )
-    parts = portions(cells.tokens, selected, job.perturbation, PACKS_PER_PORTION * job.max_tokens)
-    return PreparedJob(job, cells, parts, state_cells, naming, layout)
-
-
-def embed_states(encode: Encoder, prepared: PreparedJob, ranks: DataParallelRanks | None = None) -> dict[str, Tensor]:
+def embed_states(encode: Encoder, job: PerturbationJob, ranks: DataParallelRanks | None = None) -> dict[str, Tensor]:
     """Embed the cells of each state, every rank its share; state to its [H] embedding in float64."""
-    job = prepared.job
     states = {}
-    for name, indices in prepared.state_cells.items():
+    for name, indices in job.state_cells.items():
         mine = indices if ranks is None else indices[ranks.rank :: ranks.world_size]
         embeddings = embed_cells(
-            encode, prepared.cells.tokens, mine, job.embedding, layout=prepared.layout, max_tokens=job.max_tokens
+            encode, job.cells.tokens, mine, job.embedding, layout=job.layout, max_tokens=job.max_tokens
         )
         if ranks is not None:
             embeddings = [embedding for part in ranks.gather(embeddings) for embedding in part]

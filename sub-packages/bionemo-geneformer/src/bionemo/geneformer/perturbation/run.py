@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The work of ``perturb_geneformer``: cells and model in, a folder of shifts, statistics and a picture out.
 
-The folder is filled portion by portion and appears when it is complete; a killed call goes on where it was.
+The folder is filled partition by partition and appears when it is complete; a killed run is resumed.
 """
 
 import logging
@@ -16,22 +16,16 @@ from bionemo.core.config import to_mapping, to_yaml
 from bionemo.core.errors import DataError
 from bionemo.core.files import write_text
 from bionemo.core.optional_deps import require
-from bionemo.core.resumable import ResumableDirectory, resumable_directory
+from bionemo.core.partitioned_output import join_parquet, partitioned_output
+from bionemo.core.resumable import resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.open_cells import CountReading, open_cells
+from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
-from bionemo.geneformer.perturbation.gene_naming import GeneNaming
-from bionemo.geneformer.perturbation.job import (
-    PreparedJob,
-    build_job,
-    layout_of,
-    prepare_job,
-)
-from bionemo.geneformer.perturbation.portion_files import join_portions, measure_all, remove_portions
-from bionemo.geneformer.perturbation.shift_table import SHIFTS_NAME, open_shifts
+from bionemo.geneformer.perturbation.job import PerturbationJob, build_job
+from bionemo.geneformer.perturbation.shift_table import GENE_COSINES_NAME, SHIFTS_NAME, open_shifts
 from bionemo.geneformer.perturbation.statistics import (
     StatisticsSettings,
     Table,
@@ -40,6 +34,7 @@ from bionemo.geneformer.perturbation.statistics import (
     write_table,
 )
 from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
+from bionemo.geneformer.perturbation.write_partitions import write_partitions
 from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
 from bionemo.llm.model.biobert.hidden_states import layer_index
 from bionemo.llm.training.data_parallel_ranks import start_ranks
@@ -52,7 +47,7 @@ CONFIG_NAME, STATISTICS_NAME, VOLCANO_NAME = "config.yaml", "statistics.csv", "v
 WITHOUT_INFLUENCE = (
     "accelerator", "num_gpus", "num_nodes", "results_path", "statistics", "max_fdr", "min_detections"
 )  # fmt: skip
-"""Settings that do not change the shifts; a call may go on with others."""
+"""Settings that do not change the shifts; a run may be resumed with others."""
 
 
 def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
@@ -70,7 +65,7 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
     assert config.checkpoint_path is not None
     module = load_geneformer(config.checkpoint_path)
     dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
-    prepared = prepare(config, module, dictionaries, default_tokens_per_batch(accelerator))
+    job = build_job_of(config, module, dictionaries, default_tokens_per_batch(accelerator))
     if config.statistics in ("auto", "mixture_model") and not config.is_group and not config.has_states:
         require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
     ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
@@ -81,69 +76,74 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
         has_repeats=True,
     )
     logger.info(
-        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d portions",
-        torch.__version__, ranks.device, ranks.world_size, config.precision, prepared.job.max_tokens,
-        prepared.num_cells, len(prepared.portions),
+        "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d partitions",
+        torch.__version__, ranks.device, ranks.world_size, config.precision, job.max_tokens,
+        job.num_cells, len(job.partitions),
     )  # fmt: skip
-    if ranks.rank != 0:
-        ranks.barrier()  # rank 0 has opened the folder
-        measure_all(ResumableDirectory(config.results_path.resolve()), encode, prepared, ranks)
-        return None
-    with resumable_directory(config.results_path, plan_of(config, prepared)) as folder:
-        ranks.barrier()
-        measure_all(folder, encode, prepared, ranks)
-        join_portions(folder, prepared)
-        write_statistics(config, folder.part(SHIFTS_NAME), folder.work_dir)
-        write_text(folder.part(CONFIG_NAME), to_yaml(config))
-        remove_portions(folder, prepared)
+    with partitioned_output(config.results_path, fingerprint_of(config, job), ranks) as output:
+        write_partitions(output, encode, job, ranks)
+        if not output.is_main:
+            return None
+        shifts_path = output.join(SHIFTS_NAME, join_parquet)
+        if job.include_gene_cosines:
+            output.join(GENE_COSINES_NAME, join_parquet)
+        write_statistics(config, shifts_path, output.folder.work_dir)
+        write_text(output.folder.part(CONFIG_NAME), to_yaml(config))
+        output.remove_partitions()
     return config.results_path
 
 
 def run_statistics(config: PerturbGeneformerConfig) -> Path:
     """Compute statistics of earlier results into a folder of their own."""
     assert config.shifts_path is not None
-    plan = {name: value for name, value in to_mapping(config).items() if name != "results_path"}
+    fingerprint = {name: value for name, value in to_mapping(config).items() if name != "results_path"}
     table = statistics_of(config, config.shifts_path)
-    with resumable_directory(config.results_path, plan) as folder:
+    with resumable_directory(config.results_path, fingerprint) as folder:
         save_statistics(config, table, folder.work_dir)
         write_text(folder.part(CONFIG_NAME), to_yaml(config))
     return config.results_path
 
 
-def prepare(
+def build_job_of(
     config: PerturbGeneformerConfig, module: GeneformerMaskedLM, dictionaries: Dictionaries, tokens_per_batch: int
-) -> PreparedJob:
-    """Turn the settings into a job and choose its cells.
+) -> PerturbationJob:
+    """Turn the settings into a job.
 
     Raises:
-        BionemoError: A gene, column or state is not there, or no cell can be perturbed.
+        BionemoError: A gene, column or state does not exist, or no cell can be perturbed.
     """
-    assert config.data_path is not None
     layer_index(config.layer, module.config.num_layers)
-    naming = GeneNaming(dictionaries.tokenizer)
-    job = build_job(config, naming, variant=dictionaries.tokenizer.variant, max_tokens=tokens_per_batch)
-    layout = layout_of(dictionaries.tokenizer, module.config.seq_length)
     reading = CountReading(
-        max_length=layout.max_length,
+        max_length=module.config.seq_length,
         gene_column=config.gene_column,
         allow_fractions=config.allow_fractional_counts,
         min_coverage=config.min_coverage,
         empty_cells="skip",
     )
-    cells = open_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
-    return prepare_job(job, cells, naming, layout)
+
+    def open_data() -> Cells:
+        assert config.data_path is not None
+        return open_cells(config.data_path, dictionaries, reading, id_column=config.id_column)
+
+    return build_job(
+        config,
+        dictionaries.tokenizer,
+        open_data,
+        max_length=module.config.seq_length,
+        max_tokens=tokens_per_batch,
+    )
 
 
-def plan_of(config: PerturbGeneformerConfig, prepared: PreparedJob) -> dict[str, Any]:
-    """What decides on the content of the portions."""
+def fingerprint_of(config: PerturbGeneformerConfig, job: PerturbationJob) -> dict[str, Any]:
+    """Everything that decides on the content of the partitions."""
     assert config.checkpoint_path is not None
     weights = config.checkpoint_path / WEIGHTS_FILE
-    plan = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    return plan | {
+    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
+    return settings | {
         "weights": file_checksum(weights) if weights.is_file() else None,
-        "tokens_per_batch": prepared.job.max_tokens,
-        "cells": [zlib.crc32(portion.tobytes()) for portion in prepared.portions],
-        "lengths": zlib.crc32(prepared.cells.tokens.lengths.tobytes()),
+        "tokens_per_batch": job.max_tokens,
+        "cells": [zlib.crc32(partition.tobytes()) for partition in job.partitions],
+        "lengths": zlib.crc32(job.cells.tokens.lengths.tobytes()),
     }
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cells are perturbed, which states they are measured against, and in what portions the work is done.
+"""Which cells are perturbed, which states they are measured against, and how the work is divided.
 
 Letters: C cells of the data, S selected ones.
 """
@@ -142,12 +142,12 @@ def cells_to_perturb(
     return selected
 
 
-def portions(
+def partitions_by_cost(
     cells: TokenizedCells, selected: NDArray[np.int64], perturbation: Perturbation, max_tokens: int
 ) -> list[NDArray[np.int64]]:
-    """Cut the selected cells into consecutive portions of about as many tokens to compute; one cell stays whole.
+    """Cut the selected cells into consecutive partitions of about `max_tokens` computed tokens; cells stay whole.
 
-    They do not depend on the number of ranks, so that a run may go on with another one.
+    The partitions do not depend on the number of ranks, so that a run can be resumed on another number.
     """
     lengths = cells.lengths[selected]
     edits = np.ones_like(lengths) if perturbation.genes is not None else lengths

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.geneformer.embedding.portions import read_embeddings
+from bionemo.geneformer.embedding.results_table import read_embeddings
 from bionemo.geneformer.geneformer import Geneformer
 from bionemo.geneformer.scripts.infer_geneformer import main
 

@@ -15,7 +15,8 @@ from bionemo.core.files import is_leftover
 from bionemo.geneformer.api import GeneformerWithHead, HeadConfig, load_geneformer, save_finetuned
 from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.embedding.config import InferGeneformerConfig
-from bionemo.geneformer.embedding.portions import read_embeddings, split_portions
+from bionemo.geneformer.embedding.infer import split_cells
+from bionemo.geneformer.embedding.results_table import read_embeddings
 from bionemo.geneformer.scripts.infer_geneformer import main
 from bionemo.testing.kills import kill_runner
 
@@ -109,7 +110,7 @@ def test_the_size_of_packs_and_workers_change_nothing_but_rounding(tmp_path, emb
 
 def test_everything_that_can_be_asked_for(tmp_path, embedding_files, monkeypatch):
     files = embedding_files("V2")
-    monkeypatch.setattr("bionemo.geneformer.embedding.portions.MAX_PORTION_BYTES", 40_000)  # several portions
+    monkeypatch.setattr("bionemo.geneformer.embedding.infer.MAX_PARTITION_BYTES", 40_000)  # several partitions
     extras = ("--include-input-ids", "--include-hiddens", "--include-logits", "--include-gene-embeddings")
     assert run(files, tmp_path / "out", *extras, "--format", "h5ad", "--layer", 0) == 0
     expected = one_at_a_time(files, 0)
@@ -138,9 +139,9 @@ def test_everything_that_can_be_asked_for(tmp_path, embedding_files, monkeypatch
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
-def test_a_file_for_each_portion_on_request(tmp_path, embedding_files, monkeypatch):
+def test_a_file_for_each_partition_on_request(tmp_path, embedding_files, monkeypatch):
     files = embedding_files("V2")
-    monkeypatch.setattr("bionemo.geneformer.embedding.infer.CELLS_PER_PORTION", 8)
+    monkeypatch.setattr("bionemo.geneformer.embedding.infer.CELLS_PER_PARTITION", 8)
     assert run(files, tmp_path / "batch", "--prediction-interval", "batch") == 0
     assert run(files, tmp_path / "epoch") == 0
     parts = sorted(path.name for path in (tmp_path / "batch" / "cells").iterdir())
@@ -188,12 +189,12 @@ def test_the_established_head_of_lengths(tmp_path, embedding_files):
     assert len(np.unique(predicted)) == 30
 
 
-def test_portions_respect_cells_and_memory(monkeypatch):
-    monkeypatch.setattr("bionemo.geneformer.embedding.portions.MAX_PORTION_BYTES", 100)
+def test_partitions_respect_cells_and_memory(monkeypatch):
+    monkeypatch.setattr("bionemo.geneformer.embedding.infer.MAX_PARTITION_BYTES", 100)
     indices, lengths = np.arange(10, 16), np.array([4, 4, 4, 30, 1, 1])
 
     def split(max_cells, size):
-        parts = split_portions(indices, lengths, max_cells=max_cells, bytes_per_token=size)
+        parts = split_cells(indices, lengths, max_cells=max_cells, bytes_per_token=size)
         return [part.tolist() for part in parts]
 
     assert split(4, 0) == [[10, 11, 12, 13], [14, 15]]
@@ -279,10 +280,10 @@ def test_input_of_another_kind_is_refused(tmp_path, embedding_files, capsys):
     assert "--embedding cls: V1 has no first token" in capsys.readouterr().err
 
 
-def infer_all(arguments, cells_per_portion):
+def infer_all(arguments, cells_per_partition):
     import bionemo.geneformer.embedding.infer as module
 
-    module.CELLS_PER_PORTION = cells_per_portion
+    module.CELLS_PER_PARTITION = cells_per_partition
     assert main(arguments) == 0
 
 
@@ -305,7 +306,7 @@ def test_kills_leave_whole_results_or_work_that_goes_on(tmp_path, embedding_file
             np.testing.assert_allclose(embeddings, expected[1], atol=1e-5)
             shutil.rmtree(target)
         else:
-            parts = [p for p in (tmp_path / "out.incomplete").glob("part-*") if not is_leftover(p)]
+            parts = [p for p in (tmp_path / "out.incomplete").glob("partition-*") if not is_leftover(p)]
             assert all(pq.read_table(path).num_rows == 1 for path in parts)
             landed.append(len(parts))
 
@@ -315,7 +316,7 @@ def test_kills_leave_whole_results_or_work_that_goes_on(tmp_path, embedding_file
 
 def test_lists_of_tokens_are_laid_out_by_row():
     from bionemo.geneformer.embedding.embedder import CellOutputs
-    from bionemo.geneformer.embedding.portions import cells_table
+    from bionemo.geneformer.embedding.results_table import cells_table
 
     outputs = CellOutputs({}, input_ids=[np.array([1, 2]), np.array([3])])
     table = cells_table(outputs, np.array(["a", "b"]))

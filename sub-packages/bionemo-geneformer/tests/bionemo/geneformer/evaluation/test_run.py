@@ -10,7 +10,7 @@ import pytest
 
 from bionemo.core.config_parser import build_parser
 from bionemo.geneformer.embedding.embedder import CellOutputs
-from bionemo.geneformer.embedding.portions import cells_table
+from bionemo.geneformer.embedding.results_table import cells_table
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 from bionemo.geneformer.evaluation.picture import save_umaps
 from bionemo.geneformer.scripts.evaluate_geneformer import main

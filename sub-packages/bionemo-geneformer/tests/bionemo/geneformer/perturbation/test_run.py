@@ -157,7 +157,7 @@ def test_too_few_shifts_for_statistics_do_not_cost_the_shifts(
 
 def perturb_in_child(config: PerturbGeneformerConfig) -> None:
     torch.set_num_threads(1)
-    job.PACKS_PER_PORTION = 1
+    job.PACKS_PER_PARTITION = 1
     run_perturbation(config)
 
 
@@ -184,8 +184,8 @@ def test_killed_and_called_again_equals_never_killed(
         if kill.landed:
             if work.is_dir():
                 assert not (tmp_path / "out").exists()
-                parts.append(len([path for path in work.iterdir() if path.name.startswith("shifts-")]))
-                for path in work.glob("*.parquet"):
+                parts.append(len([path for path in work.iterdir() if path.name.startswith("partition-")]))
+                for path in work.glob("partition-*/*.parquet"):
                     pq.read_table(path)
             if not (tmp_path / "out").exists():
                 perturb_in_child(config)
@@ -203,7 +203,7 @@ def test_killed_and_called_again_equals_never_killed(
 def perturb_on_rank(config: PerturbGeneformerConfig) -> Path | None:
     os.environ["TORCHELASTIC_RUN_ID"] = "test"
     torch.set_num_threads(1)
-    job.PACKS_PER_PORTION = 1
+    job.PACKS_PER_PARTITION = 1
     try:
         return run_perturbation(config)
     finally:

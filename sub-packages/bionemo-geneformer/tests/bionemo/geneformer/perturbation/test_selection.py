@@ -16,7 +16,7 @@ from bionemo.geneformer.perturbation.selection import (
     cells_of_states,
     cells_to_perturb,
     cells_with_values,
-    portions,
+    partitions_by_cost,
 )
 
 
@@ -92,12 +92,12 @@ def test_genes_that_no_cell_has_are_named() -> None:
         cells_to_perturb(CELLS, np.array([3]), DELETE, num_specials=1, max_cells=None, seed=1)
 
 
-def test_portions_hold_about_as_much_work_and_every_cell_once() -> None:
+def test_partitions_hold_about_as_much_work_and_every_cell_once() -> None:
     tokens = TokenLists.from_lists([[5] * length for length in (10, 10, 10, 30, 2, 2, 2)])
     selected = np.array([0, 1, 2, 3, 4, 6])
     # Every gene: 110 tokens for a cell of ten genes, 930 for one of thirty.
-    parts = portions(tokens, selected, DELETE, 200)
+    parts = partitions_by_cost(tokens, selected, DELETE, 200)
     assert [part.tolist() for part in parts] == [[0, 1], [2, 3], [4, 6]]
     group = Perturbation(perturb_type="delete", genes=(5,))
-    assert [part.tolist() for part in portions(tokens, selected, group, 60)] == [[0, 1, 2], [3], [4, 6]]
-    assert portions(tokens, selected[:0], group, 60) == []
+    assert [part.tolist() for part in partitions_by_cost(tokens, selected, group, 60)] == [[0, 1, 2], [3], [4, 6]]
+    assert partitions_by_cost(tokens, selected[:0], group, 60) == []
