@@ -143,7 +143,9 @@ run_tests() {
 
 run_container() {
     need_docker
-    local cache="${BIONEMO_CACHE_DIR:-$HOME/.cache/bionemo}" options=(--rm --ipc=host)
+    # Without this docker would look for an image of this name on a public registry.
+    docker image inspect "$IMAGE" >/dev/null 2>&1 || fail "there is no image $IMAGE on this machine; run ./launch.sh build first."
+    local cache="${BIONEMO_CACHE_DIR:-$HOME/.cache/bionemo}" options=(--rm --pull=never --ipc=host)
     mkdir -p "$cache" results
     if [[ -t 0 && -t 1 ]]; then options+=(-it); fi
     if command -v nvidia-smi >/dev/null; then options+=(--gpus all --ulimit memlock=-1 --ulimit stack=67108864); fi

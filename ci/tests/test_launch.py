@@ -95,6 +95,29 @@ def test_container_commands_say_that_docker_is_missing(door: Path, tools: Path, 
     assert (done.returncode, done.stderr) == (1, message)
 
 
+def test_an_image_that_was_not_built_is_never_fetched(door: Path, tools: Path) -> None:
+    log = tools / "docker.log"
+    (tools / "docker").write_text(f'#!/bin/bash\necho "$@" >>{log}\n[[ $1 != image ]]\n')
+    (tools / "docker").chmod(0o755)
+    done = launch(door, "run", PATH=str(tools))
+    version = (door.parent / "VERSION").read_text().strip()
+    message = f"launch.sh: error: there is no image bionemo:{version} on this machine; run ./launch.sh build first.\n"
+    assert (done.returncode, done.stderr) == (1, message)
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["info", "image"]
+
+
+def test_a_built_image_is_started_and_not_looked_for_elsewhere(door: Path, tools: Path, tmp_path: Path) -> None:
+    for name in ("mkdir", "id"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    log = tools / "docker.log"
+    (tools / "docker").write_text(f'#!/bin/bash\necho "$@" >>{log}\n')
+    (tools / "docker").chmod(0o755)
+    assert launch(door, "run", "true", PATH=str(tools), BIONEMO_CACHE_DIR=str(tmp_path / "cache")).returncode == 0
+    started = log.read_text().splitlines()[-1]
+    assert started.startswith("run --rm --pull=never ")
+    assert started.endswith(" true")
+
+
 def test_no_python_at_all(door: Path, tools: Path) -> None:
     done = launch(door, "dev", "plain", PATH=str(tools))
     assert done.returncode == 2

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 STAGES = """
@@ -52,3 +53,11 @@ def test_stage_names_are_single_words_and_unique(root: Path, script: str) -> Non
     names = [line.split()[1] for line in lines if line.startswith("stage ")]
     assert len(names) == len(set(names)) >= 4
     assert [name for name in names if not name.replace("-", "").isalnum()] == []
+
+
+def test_what_runs_before_a_commit_is_what_every_change_has_to_pass(root: Path) -> None:
+    (repository,) = yaml.safe_load((root / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = repository["hooks"]
+    assert repository["repo"] == "local"  # nothing is fetched
+    assert hook["entry"] in (root / "ci" / "scripts" / "pr_test.sh").read_text()
+    assert (hook["language"], hook["pass_filenames"]) == ("system", False)

@@ -14,6 +14,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 
 SUB_PACKAGES = Path(__file__).resolve().parents[2] / "sub-packages"
@@ -54,6 +55,15 @@ def readme_text(package_dir: Path) -> str:
     text = (package_dir / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)
     return re.sub(r"(?<=\]\()(?!https?://)[^)]+\.png(?=\))", lambda found: embedded(package_dir / found.group()), text)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn links of a page that is kept at the repository's root into links between pages of the site."""
+    source = page.file.abs_src_path
+    if source is None or not Path(source).is_symlink():
+        return markdown
+    within_site = re.sub(r"(?<=\]\()docs/docs/", "../", markdown)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#|\.\./)[^)]+\)", r"\1", within_site)
 
 
 def embedded(png_path: Path) -> str:

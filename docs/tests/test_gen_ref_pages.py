@@ -4,7 +4,7 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -58,3 +58,19 @@ def test_a_notebook_becomes_text_with_outputs_and_figures(pages: ModuleType, tmp
     assert pages.notebook_text(path) == (
         "# Title\n\n```python\nprint(21)\n```\n\n```text\n21\n```\n\n![figure](data:image/png;base64,iVBORw0KGgo=)\n"
     )
+
+
+def test_links_of_a_page_at_the_root_lead_to_pages_of_the_site(pages: ModuleType, tmp_path: Path) -> None:
+    text = (
+        "![a](docs/docs/assets/a.svg) [b](docs/docs/developer-guide/b.md) [c](CODEOWNERS) [d](#d) [e](https://e.org)"
+    )
+    (tmp_path / "root.md").write_text(text)
+    (tmp_path / "link.md").symlink_to("root.md")
+
+    def seen(name: str) -> str:
+        page = SimpleNamespace(file=SimpleNamespace(abs_src_path=str(tmp_path / name)))
+        return pages.on_page_markdown(text, page, config=None, files=None)
+
+    expected = "![a](../assets/a.svg) [b](../developer-guide/b.md) c [d](#d) [e](https://e.org)"
+    assert seen("link.md") == expected
+    assert seen("root.md") == text

@@ -65,8 +65,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     """A page that is made while the site is built has a source: a notebook, or a package's README."""
     broken = []
     for page in pages():
+        if page.is_symlink():
+            continue  # kept at the repository's root, and looked at there
         for target in links(page):
-            goal = page.parent / target  # a symbolic link is read where the site has it
+            goal = page.parent / target
             generated = goal.with_suffix(".ipynb").is_file() or "/packages/" in target or "api/" in target
             if not goal.exists() and not generated:
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
@@ -77,14 +79,26 @@ def test_links_of_the_repository_lead_somewhere() -> None:
     listing = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "*.md"], check=True, capture_output=True, text=True
     ).stdout
-    outside = [ROOT / name for name in listing.splitlines() if not name.startswith("docs/docs/")]
+    outside = [
+        ROOT / name
+        for name in listing.splitlines()
+        if not name.startswith("docs/docs/") and not (ROOT / name).is_symlink()
+    ]
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in outside
         for target in links(page)
-        if not (page.resolve().parent / target).exists()
+        if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_pages_at_the_root_are_linked_and_not_copied() -> None:
+    for name in ("CONTRIBUTING.md", "CODE-REVIEW.md"):
+        for link in (ROOT / "docs" / name, DOCS / "developer-guide" / name):
+            assert link.is_symlink(), link
+            assert link.resolve() == ROOT / name
+        assert len((ROOT / name).read_text(encoding="utf-8")) > 1_000
 
 
 def test_the_navigation_names_every_page_that_is_written_by_hand() -> None:
