@@ -9,6 +9,7 @@ An error is one line; ``--debug`` shows its traceback.
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bionemo.core.config import parse
+from bionemo.core.config_parser import distribution_of, version_line
 from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, ConfigError
 from bionemo.core.ranks import process_rank
 
@@ -40,6 +42,7 @@ class Command(Generic[ConfigT]):
         prog: Name of the command in ``--help`` and in messages.
         check: Raises ConfigError where settings contradict each other.
         prepare: Called before the job is imported.
+        example: A command line that ``--help`` shows at its end; lines but the last end in a backslash.
     """
 
     config_class: type[ConfigT]
@@ -47,6 +50,7 @@ class Command(Generic[ConfigT]):
     prog: str
     check: Callable[[ConfigT], None] | None = None
     prepare: Callable[[], None] | None = None
+    example: str | None = None
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Run the command and return its exit code; ``--help`` and ``--version`` raise SystemExit(0)."""
@@ -58,7 +62,7 @@ class Command(Generic[ConfigT]):
         Raises:
             ConfigError: A flag, a key or a value is wrong, or settings contradict each other.
         """
-        config = parse(self.config_class, argv, prog=self.prog)
+        config = parse(self.config_class, argv, prog=self.prog, example=self.example)
         if self.check is not None:
             self.check(config)
         return config
@@ -83,12 +87,13 @@ def command(
     prog: str,
     check: Callable[[ConfigT], None] | None = None,
     prepare: Callable[[], None] | None = None,
+    example: str | None = None,
 ) -> Command[ConfigT]:
     """Build the ``main`` of a console script; see :class:`Command` for the arguments.
 
     >>> main = command(TrainESM2Config, "bionemo.esm2.train:train", prog="train_esm2")  # doctest: +SKIP
     """
-    return Command(config_class=config_class, job=job, prog=prog, check=check, prepare=prepare)
+    return Command(config_class=config_class, job=job, prog=prog, check=check, prepare=prepare, example=example)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,15 +118,35 @@ class CommandGroup:
         Raises:
             ConfigError: There is no such command.
         """
-        names = ",".join(self.commands)
         if argv and argv[0] in ("-h", "--help"):
-            first = next(iter(self.commands))
-            sys.stdout.write(f"usage: {self.prog} {{{names}}} [flags]; see {self.prog} {first} --help\n")
+            sys.stdout.write(self.help())
+            return 0
+        if argv and argv[0] == "--version":
+            first = next(iter(self.commands.values()))
+            sys.stdout.write(version_line(self.prog, distribution_of(first.config_class)) + "\n")
             return 0
         if not argv or argv[0] not in self.commands:
             found = argv[0] if argv else "no step"
             raise ConfigError(f"{found}: expected one of {', '.join(self.commands)}, then its flags.")
         return self.commands[argv[0]].run(argv[1:])
+
+    def help(self) -> str:
+        """Return what ``--help`` prints: the commands, a line each, and an example."""
+        width = max(map(len, self.commands)) + 2
+        first = next(iter(self.commands))
+        lines = [
+            f"usage: {self.prog} {{{','.join(self.commands)}}} [--flag value ...]",
+            "",
+            *(f"  {name:<{width}}{summary(each.config_class)}" for name, each in self.commands.items()),
+            "",
+            f"Flags of each: {self.prog} {first} --help",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def summary(config_class: type) -> str:
+    """Return the first paragraph of a config's docstring: what its command does."""
+    return " ".join((inspect.getdoc(config_class) or "").split("\n\n")[0].split())
 
 
 def _load_job(job: str | Callable[[ConfigT], Any]) -> Callable[[ConfigT], Any]:

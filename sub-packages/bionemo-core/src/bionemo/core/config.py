@@ -55,7 +55,34 @@ def option(
         "choices": None if choices is None else tuple(choices),
         "positional": positional,
         "group": group,
+        "declaration": object(),  # the same wherever option_like takes it over
     }
+    return _field(default, metadata)
+
+
+def option_like(config_class: type, name: str, default: Any = dataclasses.MISSING, *, group: str | None = None) -> Any:
+    """Declare a setting that another config declares already: the same flag, aliases and help.
+
+    Args:
+        config_class: The config, or the group of flags, that declares it.
+        name: Its name there and here.
+        default: Value when it is not given; without it the setting is required.
+        group: Heading under which ``--help`` lists it; that of ``config_class`` unless given.
+
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class SlowConfig:
+    ...     lr: float = option(4e-4, help="Peak learning rate.")
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class FastConfig:
+    ...     lr: float = option_like(SlowConfig, "lr", 1e-2)
+    >>> FastConfig().lr
+    0.01
+    """
+    (declared,) = (field for field in dataclasses.fields(config_class) if field.name == name)
+    return _field(default, declared.metadata if group is None else {**declared.metadata, "group": group})
+
+
+def _field(default: Any, metadata: Mapping[str, Any]) -> Any:
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, list):
@@ -69,6 +96,7 @@ def parse(
     *,
     prog: str | None = None,
     description: str | None = None,
+    example: str | None = None,
 ) -> ConfigT:
     """Build a config from flags, and from ``--config FILE.yaml`` for what the flags leave open.
 
@@ -77,15 +105,16 @@ def parse(
         argv: Arguments without the program's name; those of this process unless given.
         prog: Name of the command in ``--help``.
         description: Text of ``--help``; the first paragraph of the class's docstring unless given.
+        example: A command line that ``--help`` shows at its end.
 
     Raises:
         ConfigError: An unknown flag or key, a wrong value, a missing one, or two spellings that contradict each other.
         MissingFileError: The YAML file does not exist.
-        SystemExit: After ``--help``.
+        SystemExit: After ``--help`` and ``--version``.
     """
     from bionemo.core.config_parser import parse_flags
 
-    flags, yaml_path = parse_flags(config_class, argv, prog=prog, description=description)
+    flags, yaml_path = parse_flags(config_class, argv, prog=prog, description=description, example=example)
     settings = {} if yaml_path is None else _read_yaml(config_class, yaml_path)
     explicit = _differing(config_class, settings) | frozenset(flags)
     config: ConfigT = _build(config_class, settings | flags, explicit)
@@ -142,6 +171,8 @@ def _build(config_class: type, settings: Mapping[str, Any], explicit: frozenset[
 def _read_yaml(config_class: type, path: Path) -> dict[str, Any]:
     import yaml
 
+    from bionemo.core.unique_keys_yaml import load_yaml
+
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -149,7 +180,7 @@ def _read_yaml(config_class: type, path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: cannot be read as UTF-8 text: {error}.") from error
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -163,17 +194,22 @@ def _read_yaml(config_class: type, path: Path) -> dict[str, Any]:
 
 
 def _check_mapping(config_class: type, mapping: Mapping[Any, Any], source: str) -> dict[str, Any]:
-    fields: dict[str, ConfigField] = {field.name: field for field in config_fields(config_class)}
-    settings = {}
+    fields: dict[str, ConfigField] = {key: field for field in config_fields(config_class) for key in field.keys}
+    settings: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for key, value in mapping.items():
         if key not in fields:
             raise ConfigError(
                 f"{source}: unknown key {key!r}.{closest(str(key).lstrip('-').replace('-', '_'), fields)}"
             )
+        name = fields[key].name
         try:
-            settings[key] = fields[key].from_value(value)
+            setting = fields[key].from_value(value)
         except ValueError as error:
             raise ConfigError(f"{source}: key {key!r}: {error}") from None
+        if settings.setdefault(name, setting) != setting:
+            raise ConfigError(f"{source}: keys {keys[name]!r} and {key!r} contradict each other. Give one of them.")
+        keys[name] = key
     return settings
 
 

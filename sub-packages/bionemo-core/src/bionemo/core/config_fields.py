@@ -47,6 +47,12 @@ class ConfigField:
         return self.types == (bool,) and self.container is None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Its names in YAML: the field's, and every positive spelling of its flag with ``_`` for ``-``."""
+        spellings = [] if self.positional else [flag[2:].replace("-", "_") for flag in self.flags]
+        return tuple(dict.fromkeys([self.name, *spellings]))
+
+    @property
     def spelling(self) -> str:
         """How a message names it: the first flag, or the name in capitals where it is given by place."""
         return self.name.upper() if self.positional else self.flags[0]
@@ -87,6 +93,8 @@ class ConfigField:
     def _one_from_value(self, value: Any) -> Any:
         for choice in self.choices:
             if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return choice
+            if type(value) is int and str(value) == choice:  # precision: 16, where the flag's choice is the text "16"
                 return choice
         for kind in self.types:
             if kind is Path and isinstance(value, (str, Path)):

@@ -4,6 +4,9 @@
 
 import argparse
 import inspect
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,9 +19,9 @@ _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT", bool: "BOOL"}
 
 
 def build_parser(
-    config_class: type, *, prog: str | None = None, description: str | None = None
+    config_class: type, *, prog: str | None = None, description: str | None = None, example: str | None = None
 ) -> "ConfigArgumentParser":
-    """Build the parser of a config: its flags, ``--config FILE.yaml`` and ``--debug``.
+    """Build the parser of a config: its flags, ``--config FILE.yaml``, ``--debug`` and ``--version``.
 
     What is not given stays out of the namespace, so that the caller can tell what the user set.
     """
@@ -26,6 +29,7 @@ def build_parser(
     parser = ConfigArgumentParser(
         prog=prog,
         description=text.replace("%", "%%"),
+        epilog=None if example is None else f"Example:\n{textwrap.indent(example, '  ')}".replace("%", "%%"),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=_HelpFormatter,
@@ -41,23 +45,31 @@ def build_parser(
         "--config",
         type=Path,
         metavar="FILE.yaml",
-        help="Read settings from this file, keys as the names above with _ for -. Flags win.",
+        help="Read settings from a YAML file: keys are the flags above without --, _ for -. Flags given win.",
     )
     if "debug" not in {field.name for field in config_fields(config_class)}:
         common.add_argument("--debug", action="store_true", help="Show the traceback of an error and log in detail.")
-    common.add_argument("-h", "--help", action="help", help="Show this text and leave.")
+    common.add_argument(
+        "--version", action=_ShowVersion, const=distribution_of(config_class), help="Print the version and exit."
+    )
+    common.add_argument("-h", "--help", action="help", help="Print this text and exit.")
     return parser
 
 
 def parse_flags(
-    config_class: type, argv: Sequence[str] | None, *, prog: str | None = None, description: str | None = None
+    config_class: type,
+    argv: Sequence[str] | None,
+    *,
+    prog: str | None = None,
+    description: str | None = None,
+    example: str | None = None,
 ) -> tuple[dict[str, Any], Path | None]:
     """Read the command line; returns what was given by field name, and the YAML file to read besides.
 
     Raises:
         ConfigError: An unknown flag, a wrong value, or two spellings of one setting that contradict each other.
     """
-    parser = build_parser(config_class, prog=prog, description=description)
+    parser = build_parser(config_class, prog=prog, description=description, example=example)
     namespace, unknown = parser.parse_known_args(argv)
     if unknown:
         flag = unknown[0].split("=")[0]
@@ -128,21 +140,52 @@ def _add_field(group: argparse._ArgumentGroup, field: ConfigField) -> None:
     group.add_argument(*field.flags, dest=field.name, nargs=nargs, metavar="|".join(words), type=convert, **arguments)
 
 
+def version_line(prog: str, distribution: str) -> str:
+    """Return what ``--version`` prints: the command, then the version of the package that brings it."""
+    import importlib.metadata
+
+    return f"{prog} ({distribution}) {importlib.metadata.version(distribution)}"
+
+
+def distribution_of(config_class: type) -> str:
+    """Return the name of the package that a config belongs to: ``bionemo-esm2``; bionemo-core for a script's own."""
+    parts = config_class.__module__.split(".")
+    return f"bionemo-{parts[1]}" if parts[0] == "bionemo" and len(parts) > 1 else "bionemo-core"
+
+
+class _ShowVersion(argparse.Action):
+    """Print the version and exit; it is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **settings)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        sys.stdout.write(version_line(parser.prog, str(self.const)) + "\n")
+        parser.exit()
+
+
 def _help_text(field: ConfigField) -> str:
     default = field.default
     if isinstance(default, (tuple, list)):
         default = " ".join(map(str, default)) or "none"
     elif field.is_switch and default is not None:
         default = "on" if default else "off"
-    note = "required" if field.required else f"default: {default}"
-    return f"{field.help} ({note})".replace("%", "%%")
+    note = " (required)" if field.required else "" if default is None else f" (default: {default})"
+    return f"{field.help}{note}".replace("%", "%%")
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Wide, and with a flag's value named once instead of after each of its spellings."""
+    """As wide as the terminal, at most 119 columns; a flag's value is named once, after all of its spellings."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=36, width=119)
+        width = max(40, min(119, shutil.get_terminal_size().columns))
+        super().__init__(prog, max_help_position=min(36, width // 3), width=width)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -150,5 +193,25 @@ class _HelpFormatter(argparse.HelpFormatter):
         return f"{', '.join(action.option_strings)} {self._format_args(action, action.dest.upper())}"
 
     def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
-        positional = " ".join(action.metavar for action in actions if not action.option_strings)
-        return f"usage: {self._prog} [--flag value ...] {positional}".rstrip() + "\n\n"
+        fields = [action for action in actions if isinstance(action.const, ConfigField)]
+        required = [f"{a.const.flags[0]} {a.metavar}" for a in fields if a.option_strings and a.const.required]
+        positional = [
+            action.metavar if action.const.required else f"[{action.metavar}]"
+            for action in fields
+            if not action.option_strings
+        ]
+        start = f"usage: {self._prog} "
+        words = [*required, "[--flag value ...]", *positional]
+        unbroken = [word.replace(" ", "\0") for word in words]  # a flag stays beside its value
+        lines = textwrap.wrap(
+            " ".join(unbroken),
+            width=self._width,
+            initial_indent=start,
+            subsequent_indent=" " * min(len(start), self._width // 3),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return "\n".join(lines).replace("\0", " ") + "\n\n"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("Example:\n") else super()._fill_text(text, width, indent)

@@ -4,13 +4,14 @@
 import pickle
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import MISSING, FrozenInstanceError, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from bionemo.core.config import explicit_fields, from_mapping, option, parse, to_yaml
+from bionemo.core.config import explicit_fields, from_mapping, option, option_like, parse, to_yaml
 from bionemo.core.config_fields import config_fields
 from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import BionemoError, ConfigError, MissingFileError
@@ -143,6 +144,42 @@ def test_yaml_with_flags_on_top(tmp_path):
     assert explicit_fields(config) == {"data_path", "lr", "num_steps", "pack", "tags", "nsys_ranks"}
 
 
+def test_yaml_keys_may_be_any_spelling_of_the_flag(tmp_path):
+    config = parse(TrainConfig, write(tmp_path, "data_path: a\nmax_steps: 5\ndevices: 2\n"))
+    assert (config.num_steps, config.num_gpus) == (5, 2)
+    assert explicit_fields(config) == {"data_path", "num_steps", "num_gpus"}
+    assert parse(TrainConfig, write(tmp_path, "data_path: a\nmax_steps: 5\nnum_steps: 5\n")).num_steps == 5
+    argv = write(tmp_path, "data_path: a\nnum_steps: 4\nmax_steps: 5\n")
+    with pytest.raises(ConfigError, match="keys 'num_steps' and 'max_steps' contradict each other"):
+        parse(TrainConfig, argv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextChoicesConfig:
+    """Choose."""
+
+    precision: Literal["auto", "bf16-mixed", "16", "32"] = option("auto", help="Precision.")
+
+
+def test_a_number_in_yaml_chooses_what_it_chooses_as_a_flag(tmp_path):
+    assert parse(TextChoicesConfig, write(tmp_path, "precision: 16")).precision == "16"
+    assert parse(TextChoicesConfig, ["--precision", "16"]).precision == "16"
+    for wrong in ("16.0", "true", "64"):
+        with pytest.raises(ConfigError, match="expected one of auto, bf16-mixed, 16, 32"):
+            parse(TextChoicesConfig, write(tmp_path, f"precision: {wrong}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [("lr: 1\npack: true\nlr: 2\n", 3, "lr"), ("lr: 1\n'lr': 1\n", 2, "lr"), ("tags: [{a: 1, a: 2}]\n", 1, "a")],
+)
+def test_a_key_given_twice_is_refused(tmp_path, text, line, key):
+    argv = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        parse(TrainConfig, [*BASE, *argv])
+    assert str(caught.value) == f"--config {argv[1]}, line {line}: not valid YAML: key {key!r} is given twice."
+
+
 def test_yaml_values_equal_to_the_default_are_not_explicit(tmp_path):
     argv = write(tmp_path, to_yaml(TrainConfig(data_path=Path("x"), lr=1.0)))
     assert explicit_fields(parse(TrainConfig, argv)) == {"data_path", "lr"}
@@ -217,13 +254,54 @@ def test_help_shows_units_defaults_and_both_sides_of_a_switch(capsys):
         parse(TrainConfig, ["--help"], prog="train_thing")
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert text.startswith("usage: train_thing [--flag value ...] Train a model. settings:")
+    assert text.startswith("usage: train_thing --data-path PATH [--flag value ...] Train a model. settings:")
     assert "--lr X Peak learning rate, reached after 10% of the steps. (default: 0.0004)" in text
     assert "--num-steps, --max-steps N Optimizer steps. (default: 500000)" in text
     assert "--pack, --no-pack, --disable-packing Pack sequences. (default: on)" in text
     assert "--data-path PATH FASTA file. (required)" in text
     assert "speed: --precision {auto,bf16-mixed,16,32} Arithmetic. (default: auto)" in text
+    assert "--overlap, --no-overlap Tri-state. --strategy" in text  # no "(default: None)"
     assert "The rest is not shown" not in text
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("100", 100), ("400", 119)])
+def test_help_is_as_wide_as_the_terminal(monkeypatch, columns, widest):
+    monkeypatch.setenv("COLUMNS", columns)
+    text = build_parser(TrainConfig, prog="train_thing", description="word " * 100).format_help()
+    assert widest - 10 < max(map(len, text.splitlines())) <= widest
+
+
+def test_usage_names_what_is_required_and_help_ends_with_the_example(capsys):
+    with pytest.raises(SystemExit):
+        parse(CopyConfig, ["--help"], prog="copy", example="copy a \\\n    b")
+    text = capsys.readouterr().out
+    assert text.startswith("usage: copy [--flag value ...] RUN_DIR [OUT_DIR]\n\n")
+    assert text.endswith("\n\nExample:\n  copy a \\\n      b\n")
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(TrainConfig, ["--version"], prog="train_thing")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"train_thing (bionemo-core) {version('bionemo-core')}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikeConfig:
+    """Train likewise."""
+
+    num_steps: int = option_like(TrainConfig, "num_steps", 7)
+    lr: float = option_like(TrainConfig, "lr", group="speed")
+    nsys_ranks: list[int] = option_like(TrainConfig, "nsys_ranks", [1])
+
+
+def test_an_option_like_another_differs_in_its_default_and_heading_alone():
+    declared = {field.name: field for field in config_fields(TrainConfig)}
+    num_steps, lr, nsys_ranks = config_fields(LikeConfig)
+    assert num_steps == replace(declared["num_steps"], default=7)
+    assert lr == replace(declared["lr"], default=MISSING, group="speed")
+    assert nsys_ranks == replace(declared["nsys_ranks"], default=[1])
+    assert LikeConfig(lr=1.0).nsys_ranks is not LikeConfig(lr=1.0).nsys_ranks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from bionemo.esm2.data.tokenizer import RandomMaskStrategy, get_tokenizer
 from bionemo.esm2.data.unigram import unigram_cross_entropy
 from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, esm2_config
-from bionemo.esm2.train_config import TrainESM2Config
+from bionemo.esm2.train_config import TrainESM2Config, check_flags
 from bionemo.llm.training import pretrain
 from bionemo.llm.training import resolve as shared
 from bionemo.llm.training.optimizer import OptimizerConfig
@@ -50,6 +50,7 @@ def train(config: TrainESM2Config) -> Path:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
+    check_flags(config)
     config = resolve(config)
     return pretrain.pretrain(config, pretrain_task(config))
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 from bionemo.esm2.model.sizes import ESM2_SIZES
+from bionemo.llm.flag_groups import OptimizationFlags, TransformerSizeFlags
 from bionemo.llm.training.config import (
     BATCHES,
     DATA,
     MODEL,
-    OUTPUT,
     SHAPE_FIELDS,
     TRAINING,
     PretrainConfig,
@@ -45,9 +46,7 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
         ".xz or .zst; or one prepared store.",
     )
     valid_fasta: tuple[Path, ...] | None = option(None, group=DATA, help="Validation sequences, like --train-fasta.")
-    valid_fraction: float = option(
-        0.05, group=DATA, help="Share of --train-fasta held out when no --valid-fasta is given."
-    )
+    valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.05, group=DATA)
     train_cluster_path: Path | None = option(
         None, group=DATA, help="Parquet file, column ur90_id: members of each cluster."
     )
@@ -58,10 +57,10 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
     model: str | None = option(
         None, group=MODEL, choices=tuple(ESM2_SIZES), help="A published size, instead of the four sizes."
     )
-    num_layers: int = option(33, group=MODEL, help="Transformer layers.")
-    hidden_size: int = option(1280, group=MODEL, help="Channels of a token.")
-    num_attention_heads: int = option(20, group=MODEL, help="Attention heads.")
-    ffn_hidden_size: int = option(5120, group=MODEL, help="Channels of the feed-forward layer.")
+    num_layers: int = option_like(TransformerSizeFlags, "num_layers", 33)
+    hidden_size: int = option_like(TransformerSizeFlags, "hidden_size", 1280)
+    num_attention_heads: int = option_like(TransformerSizeFlags, "num_attention_heads", 20)
+    ffn_hidden_size: int = option_like(TransformerSizeFlags, "ffn_hidden_size", 5120)
     biobert_spec_option: Literal["esm2_bert_layer_local_spec", "esm2_bert_layer_with_transformer_engine_spec"] = (
         option(
             "esm2_bert_layer_with_transformer_engine_spec",
@@ -81,14 +80,12 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
         "ordinary_tokens", group=BATCHES, help="Ids of random tokens: 4-30, 0-32, or 4-23."
     )
 
-    warmup_steps: int | None = option(
-        None, group=TRAINING, help="Steps to the peak; the smaller of 2000 and 10 % of the steps."
-    )
+    warmup_steps: int | None = option_like(OptimizationFlags, "warmup_steps", None)
     scheduler_num_steps: int | None = option(
         None, group=TRAINING, help="Steps of the whole schedule; default: --num-steps."
     )
 
-    experiment_name: str = option("esm2", group=OUTPUT, help="Folder of this run.")
+    experiment_name: str = option_like(RunFlags, "experiment_name", "esm2")
 
     def __post_init__(self) -> None:
         """Check each value by itself.

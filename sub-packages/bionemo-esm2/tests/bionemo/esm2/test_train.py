@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.errors import BionemoError
+from bionemo.core.errors import BionemoError, ConfigError
 from bionemo.esm2.scripts.train_esm2 import main
 from bionemo.esm2.train import train
 from bionemo.esm2.train_config import TrainESM2Config
@@ -274,6 +274,12 @@ def run_main(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     errors = [line for line in captured.err.splitlines() if line.startswith("train_esm2: error")]
     assert "Traceback" not in captured.err
     return status, "\n".join(errors)
+
+
+def test_a_call_from_python_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no training data: give --train-fasta FILE"):
+        train(TrainESM2Config(model="8M", result_dir=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 CONTRADICTIONS = [

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from bionemo.core import BIONEMO_CACHE_DIR
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import SharedFlags
+from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, OptimizationFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +26,14 @@ class TrainConfig(DataConfig):
     """Train the auto-encoder; the result is a checkpoint and a picture of reconstructions."""
 
     result_dir: Path = option(Path("results/example_model/pretrain"), help="Where checkpoint and picture go.")
-    num_steps: int = option(200, aliases=("--max-steps",), help="Optimizer steps.")
-    lr: float = option(3e-3, help="Adam's learning rate.")
-    val_check_interval: int = option(50, help="Optimizer steps between validations.")
+    num_steps: int = option_like(OptimizationFlags, "num_steps", 200)
+    lr: float = option_like(OptimizationFlags, "lr", 3e-3)
+    val_check_interval: int = option_like(OptimizationFlags, "val_check_interval", 50)
     limit_val_batches: int = option(5, help="Batches of a validation.")
-    devices: int = option(1, aliases=("--num-gpus",), help="Processes, or GPUs.")
-    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", help="What to train on.")
-    precision: Literal["auto", "fp32", "bf16-mixed"] = option("auto", help="auto is bf16-mixed on a GPU.")
-    seed: int = option(42, help="Seed of the initial weights.")
+    num_gpus: int = option_like(ComputeFlags, "num_gpus", 1)
+    accelerator: Literal["auto", "cpu", "gpu"] = option_like(DeviceFlags, "accelerator", "auto")
+    precision: Literal["auto", "fp32", "bf16-mixed"] = option_like(DeviceFlags, "precision", "auto")
+    seed: int = option_like(SharedFlags, "seed", 42)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -39,7 +41,7 @@ class TrainConfig(DataConfig):
         Raises:
             ConfigError: A size below one.
         """
-        for name in ("num_steps", "batch_size", "val_check_interval", "limit_val_batches", "devices"):
+        for name in ("num_steps", "batch_size", "val_check_interval", "limit_val_batches", "num_gpus"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 1 or more.")
 
@@ -52,7 +54,7 @@ class FinetuneConfig(TrainConfig):
     checkpoint_path: Path = option(
         Path("results/example_model/pretrain/checkpoint"), help="What train, or an earlier finetune, left."
     )
-    num_steps: int = option(300, aliases=("--max-steps",), help="Optimizer steps.")
+    num_steps: int = option_like(OptimizationFlags, "num_steps", 300)
     keep_decoder: bool = option(False, help="Go on reconstructing beside classifying.")
     freeze_parent: bool = option(False, help="Train the classifier alone; all other weights stay as they are.")
 

@@ -264,7 +264,7 @@ def build_run_trainer(
     trainer = build_trainer(
         accelerator=accelerator,
         precision=resolve_precision(config.precision, accelerator),
-        devices=config.devices,
+        devices=config.num_gpus,
         num_nodes=1,
         max_steps=min(config.num_steps, config.early_stop_on_step or config.num_steps),
         val_check_interval=interval,

@@ -57,7 +57,7 @@ def _fit(config: TrainConfig, model_config: ExampleGenericConfig, transform: Any
     trainer = build_trainer(
         accelerator=accelerator,
         precision=resolve_precision(config.precision, accelerator),
-        devices=config.devices,
+        devices=config.num_gpus,
         num_nodes=1,
         max_steps=config.num_steps,
         val_check_interval=min(config.val_check_interval, config.num_steps),

@@ -33,8 +33,8 @@ from bionemo.geneformer.data.labels import (
     stratified_folds,
     stratified_split,
 )
-from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
-from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig
+from bionemo.geneformer.data.open_cells import Cells, open_cells
+from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
 from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
@@ -83,6 +83,7 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
+    check_flags(config)
     pretrained = load_geneformer(config.restore_from_checkpoint_path)
     config = resolve(config, pretrained)
     dictionaries = read_model_dictionaries(
@@ -140,13 +141,7 @@ def read_labeled(
     Raises:
         DataError: The labels are missing, or have another class than the training cells.
     """
-    reading = CountReading(
-        max_length=config.seq_length,
-        gene_column=config.gene_column,
-        allow_fractions=config.allow_fractional_counts,
-        min_coverage=config.min_coverage,
-        empty_cells=config.empty_cells,
-    )
+    reading = config.reading(max_length=config.seq_length, empty_cells=config.empty_cells)
     cells = open_cells(path, dictionaries, reading)
     usable = cells.indices
     head: dict[str, Any] = {"task": config.task_type, "pooling": config.pooling, "dropout": config.head_dropout}

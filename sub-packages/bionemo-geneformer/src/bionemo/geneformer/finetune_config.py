@@ -6,54 +6,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import RunFlags, SharedFlags
+from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
+from bionemo.llm.flag_groups import DeviceFlags, OptimizationFlags
+from bionemo.llm.training.config import PretrainConfig
 
 
 DATA, TASK, TRAINING, HARDWARE, OUTPUT = "data", "task", "training", "hardware", "output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneGeneformerConfig:
+class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlags):
     """Fine-tune Geneformer to predict labels of cells or genes, to a checkpoint that transformers opens."""
 
-    restore_from_checkpoint_path: Path = option(
-        group=DATA, help="Pretrained model: folder in Hugging Face layout, pretrained or fine-tuned before."
-    )
+    restore_from_checkpoint_path: Path = option_like(PretrainConfig, "restore_from_checkpoint_path", group=DATA)
     train_data_path: Path = option(
         group=DATA, help="Cells: folder of tokenize_geneformer, .parquet, .h5ad or SCDL archive."
     )
     valid_data_path: Path | None = option(None, group=DATA, help="Validation cells, like --train-data-path.")
-    valid_fraction: float = option(
-        0.2, group=DATA, help="Share of the training cells (genes) held out when no --valid-data-path is given."
-    )
+    valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.2, group=DATA)
     folds: int | None = option(
         None, group=DATA, help="Instead: cross-validate on this many stratified folds, and pool their predictions."
     )
-    token_dictionary: Path | None = option(
-        None, group=DATA, help="Gene to token id, JSON; default: that of the checkpoint."
-    )
-    gene_medians: Path | None = option(
-        None, group=DATA, help="Gene to median, JSON, to rank counts; default: that of the checkpoint."
-    )
-    gene_names: Path | None = option(None, group=DATA, help="Gene symbol to Ensembl id, JSON.")
-    gene_mapping: Path | None = option(
-        None, group=DATA, help="Identifier in the data to symbol or Ensembl id, JSON: other species, old ids."
-    )
-    gene_column: str | None = option(
-        None, group=DATA, help="Column that names the genes of counts; default: the one with most known genes."
-    )
-    min_coverage: float = option(0.3, group=DATA, help="Share of the counts that known genes must hold at least.")
-    allow_fractional_counts: bool = option(False, group=DATA, help="Take counts that are not whole numbers.")
-    empty_cells: Literal["error", "skip"] = option("error", group=DATA, help="Cells without a known gene.")
-    seq_length: int | None = option(None, group=DATA, help="Longest cell in tokens; default: the model's positions.")
+    empty_cells: Literal["error", "skip"] = option_like(CellFlags, "empty_cells", "error")
+    seq_length: int | None = option_like(CellFlags, "seq_length", None)
 
     task_type: Literal["cell-classification", "gene-classification", "regression"] = option(
         "cell-classification", group=TASK, help="What is predicted: a cell's class, its genes' classes, its value."
     )
-    label_column: str | None = option(
-        None, group=TASK, help="Column of the cells' labels; cells without one are left out."
-    )
+    label_column: str | None = option_like(CellFlags, "label_column", None, group=TASK)
     gene_labels: Path | None = option(None, group=TASK, help="Gene (Ensembl id or symbol) to class, JSON.")
     pooling: Literal["first", "mean"] = option(
         "first", group=TASK, help="A cell is its first token, as transformers has it, or the mean of its genes."
@@ -72,25 +55,19 @@ class FinetuneGeneformerConfig:
     lora_rank: int = option(8, group=TRAINING, help="Inner dimension of the adapters.")
     lora_alpha: float = option(16.0, group=TRAINING, help="Scale of the adapters, divided by the rank.")
     num_epochs: int = option(10, group=TRAINING, aliases=("--max-epochs",), help="Passes over the training cells.")
-    lr: float = option(5e-5, group=TRAINING, help="Peak learning rate.")
-    warmup_steps: int | None = option(
-        None, group=TRAINING, help="Steps to the peak; the smaller of 500 and 10 % of the steps."
-    )
-    weight_decay: float = option(0.001, group=TRAINING, help="Decoupled weight decay of matrices.")
-    micro_batch_size: int = option(12, group=TRAINING, help="Cells of an optimizer step.")
+    lr: float = option_like(OptimizationFlags, "lr", 5e-5)
+    warmup_steps: int | None = option_like(OptimizationFlags, "warmup_steps", None)
+    weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.001)
+    micro_batch_size: int = option_like(SharedFlags, "micro_batch_size", 12, group=TRAINING)
     keep: Literal["best", "last"] = option(
         "best", group=TRAINING, help="Which epoch's model is saved; with --folds always the last."
     )
-    seed: int = option(42, group=TRAINING, help="Seed of the head, the order, the split and dropout.")
+    seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
-    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=HARDWARE, help="Where to train.")
-    precision: Literal["auto", "fp32", "bf16-mixed", "16-mixed"] = option(
-        "auto", group=HARDWARE, help="bf16-mixed on a GPU and fp32 on a CPU, unless given."
-    )
-    num_dataset_workers: int = option(0, group=HARDWARE, help="Processes that prepare batches.")
+    precision: Literal["auto", "fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "auto")
+    num_dataset_workers: int = option_like(SharedFlags, "num_dataset_workers", 0, group=HARDWARE)
 
-    result_dir: Path = option(Path("results"), group=OUTPUT, help="Runs are folders in here.")
-    experiment_name: str = option("geneformer-finetune", group=OUTPUT, help="Folder of this run.")
+    experiment_name: str = option_like(RunFlags, "experiment_name", "geneformer-finetune")
 
     def __post_init__(self) -> None:
         """Check each value by itself.
@@ -98,6 +75,7 @@ class FinetuneGeneformerConfig:
         Raises:
             ConfigError: A number is out of range; the message names the flag.
         """
+        super().__post_init__()
         for name, least in (("num_epochs", 1), ("micro_batch_size", 1), ("lora_rank", 1), ("folds", 2)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -111,8 +89,6 @@ class FinetuneGeneformerConfig:
             raise ConfigError(f"--valid-fraction {self.valid_fraction}: must lie above 0 and be at most 0.5.")
         if not 0 <= self.head_dropout < 1:
             raise ConfigError(f"--head-dropout {self.head_dropout}: must lie in [0, 1).")
-        if not self.experiment_name or "/" in self.experiment_name:
-            raise ConfigError(f"--experiment-name {self.experiment_name!r}: must be one folder name.")
 
 
 def flag(name: str) -> str:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError, DataFileError
+from bionemo.core.flag_groups import SharedFlags
+from bionemo.geneformer.flag_groups import CountFlags, DictionaryFlags, MatrixFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +25,17 @@ class GeneformerMediansConfig:
         "V2", help="With --save-token-dictionary: family of the model, for its special tokens."
     )
     token_dictionary: Path | None = option(None, help="Take only the genes of this dictionary; None takes all.")
-    gene_mapping: Path | None = option(None, help="Identifier in the data to gene: other species, retired ids.")
-    gene_names: Path | None = option(None, help="Gene symbol to Ensembl id, for data with symbols.")
-    gene_column: str | None = option(None, help="Column of var that identifies genes; None finds the best known one.")
-    layer: str | None = option(None, help="With .h5ad files: key of layers, or X; None is raw.X if there, else X.")
+    gene_mapping: Path | None = option_like(DictionaryFlags, "gene_mapping", None)
+    gene_names: Path | None = option_like(DictionaryFlags, "gene_names", None)
+    gene_column: str | None = option_like(CountFlags, "gene_column", None)
+    layer: str | None = option_like(MatrixFlags, "layer", None)
     any_gene_ids: bool = option(
         False, help="Take identifiers as they are, symbols for example, instead of Ensembl gene ids alone."
     )
     min_cells: int = option(1, help="Leave out genes with a count in fewer cells.")
-    allow_fractional_counts: bool = option(False, help="Accept counts that are not whole.")
-    max_memory_mb: int = option(1_000, help="Memory for values that are kept, in MB; less means more passes.")
-    overwrite: bool = option(False, help="Replace files of an earlier call.")
+    allow_fractional_counts: bool = option_like(CountFlags, "allow_fractional_counts", False)
+    max_memory_mb: int = option_like(SharedFlags, "max_memory_mb", 1_000)
+    overwrite: bool = option_like(SharedFlags, "overwrite", False)
 
     def __post_init__(self) -> None:
         """Check the numbers."""

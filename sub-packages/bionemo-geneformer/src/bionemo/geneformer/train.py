@@ -11,7 +11,7 @@ from typing import Any
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.gene_frequencies import frequency_cross_entropy
-from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
+from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import load_model_dictionaries, read_model_dictionaries
@@ -24,7 +24,7 @@ from bionemo.geneformer.model.finetune_token_regressor import (
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.tokenizer.variants import VARIANTS
-from bionemo.geneformer.train_config import TrainGeneformerConfig
+from bionemo.geneformer.train_config import TrainGeneformerConfig, check_flags
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.training import pretrain
@@ -51,6 +51,7 @@ def train(config: TrainGeneformerConfig) -> Path:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
+    check_flags(config)
     dictionaries = read_dictionaries(config)
     shape = model_config(config, dictionaries)
     config = resolve(config, shape)
@@ -160,11 +161,8 @@ def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> G
 
 def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> tuple[Cells, Cells]:
     """Open the training and the validation cells, from whichever of the two kinds of input was given."""
-    reading = CountReading(
+    reading = config.reading(
         max_length=config.seq_length,
-        gene_column=config.gene_column,
-        allow_fractions=config.allow_fractional_counts,
-        min_coverage=config.min_coverage,
         empty_cells=config.empty_cells,
         refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
     )

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import RunFlags, SharedFlags
+from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
+from bionemo.llm.flag_groups import OptimizationFlags, TransformerSizeFlags
 from bionemo.llm.training.config import (
     BATCHES,
     DATA,
     MODEL,
-    OUTPUT,
     SHAPE_FIELDS,
     TRAINING,
     PretrainConfig,
@@ -24,7 +26,7 @@ from bionemo.llm.training.config import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainGeneformerConfig(PretrainConfig):
+class TrainGeneformerConfig(DictionaryFlags, CountFlags, PretrainConfig):
     """Pretrain Geneformer on single cells, to a checkpoint that transformers opens."""
 
     at_least_one: ClassVar[tuple[str, ...]] = (*PretrainConfig.at_least_one, "seq_length", *SHAPE_FIELDS)
@@ -36,41 +38,19 @@ class TrainGeneformerConfig(PretrainConfig):
         None, group=DATA, help="Tokenized training cells: folder of tokenize_geneformer, or a parquet file."
     )
     valid_tokens: Path | None = option(None, group=DATA, help="Tokenized validation cells, like --train-tokens.")
-    valid_fraction: float = option(
-        0.05, group=DATA, help="Share of --train-tokens held out when no --valid-tokens are given."
-    )
-    token_dictionary: Path | None = option(
-        None, group=DATA, help="Gene to token id, JSON; default: that of --restore-from-checkpoint-path."
-    )
-    gene_medians: Path | None = option(
-        None, group=DATA, help="Gene to median of its non-zero counts, JSON; needed for archives."
-    )
-    gene_names: Path | None = option(None, group=DATA, help="Gene symbol to Ensembl id, JSON.")
-    gene_mapping: Path | None = option(
-        None, group=DATA, help="Identifier in the archives to symbol or Ensembl id, JSON: other species, old ids."
-    )
-    gene_column: str | None = option(
-        None, group=DATA, help="Column of the archives' gene tables; default: the one with most known genes."
-    )
-    min_coverage: float = option(0.3, group=DATA, help="Share of the counts that known genes must hold at least.")
-    allow_fractional_counts: bool = option(False, group=DATA, help="Take counts that are not whole numbers.")
-    empty_cells: Literal["error", "skip"] = option(
-        "error", group=DATA, help="What to do about cells without a known gene."
-    )
-    include_unrecognized_vocab_in_dataset: bool = option(
-        False,
-        group=DATA,
-        aliases=("--refuse-unknown-genes",),
-        help="Refuse archives with a gene that the dictionary lacks (the established name says the opposite).",
+    valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.05, group=DATA)
+    empty_cells: Literal["error", "skip"] = option_like(CellFlags, "empty_cells", "error")
+    include_unrecognized_vocab_in_dataset: bool = option_like(
+        CellFlags, "include_unrecognized_vocab_in_dataset", False
     )
 
     model: str | None = option(
         None, group=MODEL, choices=tuple(GENEFORMER_SIZES), help="A published size, instead of the four sizes."
     )
-    num_layers: int = option(6, group=MODEL, help="Transformer layers.")
-    hidden_size: int = option(256, group=MODEL, help="Channels of a token.")
-    num_attention_heads: int = option(4, group=MODEL, help="Attention heads.")
-    ffn_hidden_size: int = option(512, group=MODEL, help="Channels of the feed-forward layer.")
+    num_layers: int = option_like(TransformerSizeFlags, "num_layers", 6)
+    hidden_size: int = option_like(TransformerSizeFlags, "hidden_size", 256)
+    num_attention_heads: int = option_like(TransformerSizeFlags, "num_attention_heads", 4)
+    ffn_hidden_size: int = option_like(TransformerSizeFlags, "ffn_hidden_size", 512)
     hidden_dropout: float | None = option(
         None, group=MODEL, help="Dropout of embeddings and residuals; default: the family's, 0.02 or 0.1 (V2)."
     )
@@ -86,19 +66,17 @@ class TrainGeneformerConfig(PretrainConfig):
         "GeneformerConfig", group=MODEL, help="The second adds a head that predicts a cell's number of tokens."
     )
 
-    seq_length: int | None = option(
-        None, group=BATCHES, help="Longest cell in tokens; default: the family's, 2048 or 4096 (V2)."
-    )
-    num_dataset_workers: int = option(0, group=BATCHES, help="Processes that prepare batches.")
+    seq_length: int | None = option_like(CellFlags, "seq_length", None, group=BATCHES)
+    num_dataset_workers: int = option_like(SharedFlags, "num_dataset_workers", 0, group=BATCHES)
 
-    num_steps: int = option(10_000, group=TRAINING, aliases=("--max-steps",), help="Optimizer steps.")
-    lr: float = option(1e-4, group=TRAINING, help="Peak learning rate.")
+    num_steps: int = option_like(OptimizationFlags, "num_steps", 10_000)
+    lr: float = option_like(OptimizationFlags, "lr", 1e-4)
     cosine_rampup_frac: float = option(0.01, group=TRAINING, help="Share of the steps before the peak.")
     cosine_hold_frac: float = option(
         0.05, group=TRAINING, help="Share of the steps, at the end, with a hundredth of the peak."
     )
 
-    experiment_name: str = option("geneformer", group=OUTPUT, help="Folder of this run.")
+    experiment_name: str = option_like(RunFlags, "experiment_name", "geneformer")
 
     def __post_init__(self) -> None:
         """Check each value by itself.

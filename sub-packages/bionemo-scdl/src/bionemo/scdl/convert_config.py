@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import SharedFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class ConvertConfig:
     )
     gene_key: str | None = option(None, help="Column of var that identifies a gene; None is the index of var.")
     on_loss: Literal["error", "warn"] = option("error", help="What to do when the dtype changes values.")
-    max_memory_mb: int = option(1_000, help="Memory that the conversion may take, in MB, all processes together.")
+    max_memory_mb: int = option_like(SharedFlags, "max_memory_mb", 1_000)
     resume: bool = option(False, help="Keep finished files when a run fails, and reuse those of an earlier run.")
 
     def __post_init__(self) -> None:

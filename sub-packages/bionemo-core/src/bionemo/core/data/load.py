@@ -21,12 +21,12 @@ from typing import Any, Literal, cast, get_args
 import pooch
 
 from bionemo.core import BIONEMO_CACHE_DIR
-from bionemo.core.command import command, print_result
+from bionemo.core.command import print_result
 from bionemo.core.data import archives
 from bionemo.core.data.download_cache import cached_path, lock, make_cache_dir, remember_path
 from bionemo.core.data.download_config import DownloadConfig, SourceOptions
 from bionemo.core.data.http_download import DownloadError, download_http, hub_request
-from bionemo.core.data.load_command import print_resources, run_download
+from bionemo.core.data.load_command import download_command, print_resources, run_download
 from bionemo.core.data.resource import Resource, get_all_resources
 from bionemo.core.errors import EXIT_BAD_INPUT, BionemoError, ChecksumError, MissingDependencyError, ResourceError
 from bionemo.core.files import move_into_place
@@ -336,7 +336,7 @@ def main(
             source=source,
             cache_dir=cache_dir,
         )
-        path = _run(config)
+        path = download(config)
     except BionemoError as error:
         return str(error)
     if path is not None:
@@ -344,11 +344,13 @@ def main(
     return None
 
 
-def _run(config: DownloadConfig) -> Path | None:
+def download(config: DownloadConfig) -> Path | None:
+    """Do what ``download_bionemo_data`` was asked for; see :func:`bionemo.core.data.load_command.run_download`."""
     return run_download(config, load, default_source=DEFAULT_SOURCE)
 
 
-entrypoint = command(DownloadConfig, _run, prog="download_bionemo_data")
+entrypoint = download_command(download)
+"""``download_bionemo_data`` at its BioNeMo 2 compatible place."""
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from bionemo.core.command import Command, command
 from bionemo.core.data.download_config import DownloadConfig, SourceOptions
 from bionemo.core.errors import BionemoError, ResourceError
 
@@ -16,6 +18,11 @@ class Load(Protocol):
 
     def __call__(self, tag: str, /, source: SourceOptions, *, cache_dir: Path | None) -> Path:
         """Return where the file of a tag is, downloaded on need."""
+
+
+def download_command(job: str | Callable[[DownloadConfig], Path | None]) -> Command[DownloadConfig]:
+    """Build ``download_bionemo_data`` around its job."""
+    return command(DownloadConfig, job, prog="download_bionemo_data", example="download_bionemo_data esm2/650m:2.0")
 
 
 def print_resources(*, output_source: TextIO = sys.stdout) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.core.data import http_download, load_command
+from bionemo.core.data import http_download
 from bionemo.core.data import load as load_module
+from bionemo.core.data.download_config import DownloadConfig
 from bionemo.core.data.load import NGCDownloader, default_ngc_client, default_pbss_client, load
 from bionemo.core.data.resource import Resource
 from bionemo.core.errors import BionemoError, ChecksumError
@@ -402,7 +403,7 @@ def test_flags_of_the_command():
     """The command line is a promise to scripts: change this list together with the changelog."""
     from bionemo.core.config_parser import build_parser
 
-    assert build_parser(load_command.DownloadConfig).flags == [
+    assert build_parser(DownloadConfig).flags == [
         "--list-resources",
         "--no-list-resources",
         "--all",
@@ -413,6 +414,7 @@ def test_flags_of_the_command():
         "--no-offline",
         "--config",
         "--debug",
+        "--version",
         "-h",
         "--help",
     ]

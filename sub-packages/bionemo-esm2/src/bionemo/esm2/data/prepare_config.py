@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 
 
@@ -26,9 +27,9 @@ class PrepareESM2DataConfig(FastaFlags):
     format: Literal["store", "sqlite"] = option(
         "store", help="store: memory-mapped; sqlite: the established database with two parquet files."
     )
-    valid_fraction: float = option(0.05, help="With --format sqlite: share of the clusters held out.")
-    seed: int = option(42, help="With --format sqlite: seed of the split.")
-    overwrite: bool = option(False, help="Replace what an earlier call wrote to --output-dir.")
+    valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.05)
+    seed: int = option_like(SharedFlags, "seed", 42)
+    overwrite: bool = option_like(SharedFlags, "overwrite", False)
 
     def __post_init__(self) -> None:
         """Accept one path in place of a tuple of them, from Python."""

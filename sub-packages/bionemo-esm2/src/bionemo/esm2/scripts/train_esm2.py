@@ -10,7 +10,12 @@ from bionemo.llm.training.third_party_warnings import silence_third_parties
 
 
 main = command(
-    TrainESM2Config, "bionemo.esm2.train:train", prog="train_esm2", check=check_flags, prepare=silence_third_parties
+    TrainESM2Config,
+    "bionemo.esm2.train:train",
+    prog="train_esm2",
+    check=check_flags,
+    prepare=silence_third_parties,
+    example="train_esm2 --train-fasta proteins.fasta --model 8M --num-steps 1000",
 )
 
 

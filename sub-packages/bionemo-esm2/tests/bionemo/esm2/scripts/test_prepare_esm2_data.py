@@ -14,7 +14,7 @@ from bionemo.esm2.scripts.prepare_esm2_data import main
 
 FLAGS = """
 --fasta --output-dir --clusters --format --valid-fraction --seed --illegal --on-bad-record --duplicate-ids
---overwrite --no-overwrite --config --debug --help -h
+--overwrite --no-overwrite --config --debug --version --help -h
 """
 
 

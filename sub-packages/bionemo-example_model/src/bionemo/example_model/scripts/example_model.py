@@ -10,11 +10,18 @@ from bionemo.example_model.config import FinetuneConfig, PredictConfig, TrainCon
 
 STEPS = {"train": TrainConfig, "finetune": FinetuneConfig, "predict": PredictConfig}
 
+EXAMPLE_FLAGS = ("--num-steps 200", "--num-steps 300 --freeze-parent", "--num-digits 100")
+
 main = CommandGroup(
     prog="example_model",
     commands={
-        name: command(config_class, f"bionemo.example_model.steps:{name}", prog=f"example_model {name}")
-        for name, config_class in STEPS.items()
+        name: command(
+            config_class,
+            f"bionemo.example_model.steps:{name}",
+            prog=f"example_model {name}",
+            example=f"example_model {name} {flags}",
+        )
+        for (name, config_class), flags in zip(STEPS.items(), EXAMPLE_FLAGS, strict=True)
     },
 )
 

@@ -8,7 +8,12 @@ from bionemo.core.command import command
 from bionemo.example_model.gpt_config import GPTPretrainConfig
 
 
-main = command(GPTPretrainConfig, "bionemo.example_model.gpt:pretrain", prog="gpt-pretrain.py")
+main = command(
+    GPTPretrainConfig,
+    "bionemo.example_model.gpt:pretrain",
+    prog="gpt-pretrain.py",
+    example="gpt-pretrain.py --data-path book.txt --num-steps 1000",
+)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_bad_input_is_one_line(folder, capsys, monkeypatch, argv, text):
 def test_flags(capsys):
     data = {"data_dir", "batch_size"}
     train = data | set(
-        "result_dir num_steps lr val_check_interval limit_val_batches devices accelerator precision seed".split()
+        "result_dir num_steps lr val_check_interval limit_val_batches num_gpus accelerator precision seed".split()
     )
     assert set(STEPS["train"].__dataclass_fields__) == train
     assert set(STEPS["finetune"].__dataclass_fields__) == train | {"checkpoint_path", "keep_decoder", "freeze_parent"}

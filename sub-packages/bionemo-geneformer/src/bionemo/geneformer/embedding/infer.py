@@ -187,11 +187,8 @@ def reading_of(config: InferGeneformerConfig, module: GeneformerMaskedLM) -> Cou
     context = module.config.seq_length
     if config.seq_length is not None and config.seq_length > context:
         raise ConfigError(f"--seq-length {config.seq_length}: exceeds the model's context of {context} tokens.")
-    return CountReading(
+    return config.reading(
         max_length=config.seq_length or context,
-        gene_column=config.gene_column,
-        allow_fractions=config.allow_fractional_counts,
-        min_coverage=config.min_coverage,
         empty_cells=config.empty_cells,
         refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
     )

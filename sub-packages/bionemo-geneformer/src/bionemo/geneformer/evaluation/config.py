@@ -5,8 +5,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import SharedFlags
+from bionemo.geneformer.flag_groups import CellFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +19,19 @@ class EvaluateGeneformerConfig:
     embeddings_path: tuple[str, ...] = option(
         help="Embeddings by cell id: folders of infer_geneformer or .h5ad files with X_geneformer; or NAME=PATH."
     )
-    label_column: str = option(help="Column of obs with the cell types; cells without one are left out.")
-    results_path: Path = option(help="Folder to write: report.json, report.csv, umap.png; it appears when complete.")
+    label_column: str = option_like(CellFlags, "label_column")
+    results_path: Path = option_like(SharedFlags, "results_path")
     batch_column: str | None = option(None, help="Column of obs with batches, to measure how they mix.")
-    id_column: str | None = option(None, help="Column of obs with the ids of --embeddings-path; None is the index.")
+    id_column: str | None = option_like(CellFlags, "id_column", None)
     counts_layer: str | None = option(
         None, help="With an .h5ad file: key of layers, or X; None is raw.X where there is one, else X."
     )
     num_folds: int = option(5, help="Folds of the stratified cross-validation.")
     num_components: int = option(50, help="Principal components of the baseline.")
     num_variable_genes: int = option(2_000, help="Genes of the baseline of variable genes.")
-    max_cells: int = option(20_000, help="Cells to judge, drawn at random from more.")
+    max_cells: int = option_like(CellFlags, "max_cells", 20_000)
     umap: bool = option(True, help="Draw umap.png.")
-    seed: int = option(42, help="Seed of folds, the draw of cells and the picture.")
+    seed: int = option_like(SharedFlags, "seed", 42)
 
     def __post_init__(self) -> None:
         """Check each value by itself.

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import SharedFlags
+from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings, flag
+from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, ModelSourceFlags
 
 
 DATA, STATISTICS, COMPUTE = "data", "statistics", "compute"
@@ -19,34 +22,15 @@ OF_STATISTICS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerturbGeneformerConfig(PerturbationSettings):
+class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags, ComputeFlags):
     """Delete, overexpress, inhibit or activate genes of cells, and see how far each cell's embedding moves."""
 
-    checkpoint_path: Path | None = option(None, group=DATA, help="Model: folder in Hugging Face layout; required.")
+    checkpoint_path: Path | None = option_like(ModelSourceFlags, "checkpoint_path", None)
     data_path: Path | None = option(
         None, group=DATA, help="Cells: folder of tokenize_geneformer, .parquet, .h5ad or SCDL archive; required."
     )
-    results_path: Path = option(
-        group=DATA, help="Folder to write; it appears when complete, and a killed call goes on where it was."
-    )
-    token_dictionary: Path | None = option(
-        None, group=DATA, help="Gene to token id, JSON; default: that of --checkpoint-path."
-    )
-    gene_medians: Path | None = option(
-        None, group=DATA, help="Gene to median, JSON, to rank counts; default: that of --checkpoint-path."
-    )
-    gene_names: Path | None = option(None, group=DATA, help="Gene symbol to Ensembl id, JSON.")
-    gene_mapping: Path | None = option(
-        None, group=DATA, help="Identifier in the data to symbol or Ensembl id, JSON: other species, old ids."
-    )
-    gene_column: str | None = option(
-        None, group=DATA, help="Column that names the genes of counts; default: the one with most known genes."
-    )
-    min_coverage: float = option(0.3, group=DATA, help="Share of the counts, 0 to 1, that known genes must hold.")
-    allow_fractional_counts: bool = option(False, group=DATA, help="Accept counts that are not whole.")
-    id_column: str | None = option(
-        None, group=DATA, help="Column of the cells' ids; default: index of obs, of tokenized cells cell_id or number."
-    )
+    results_path: Path = option_like(SharedFlags, "results_path", group=DATA)
+    id_column: str | None = option_like(CellFlags, "id_column", None)
     statistics: Literal["auto", "none", "goal_state_shift", "vs_null", "mixture_model", "aggregate_data"] = option(
         "auto", group=STATISTICS, help="What to compute of the shifts; auto: what fits how they were measured."
     )
@@ -59,12 +43,7 @@ class PerturbGeneformerConfig(PerturbationSettings):
     max_fdr: float = option(0.05, group=STATISTICS, help="False discovery rate below which a gene is significant.")
     min_detections: int = option(10, group=STATISTICS, help="Genes perturbed in fewer cells are flagged.")
 
-    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=COMPUTE, help="Where to compute.")
-    num_gpus: int = option(1, group=COMPUTE, aliases=("--devices",), help="GPUs, or processes on a CPU, of a node.")
-    num_nodes: int = option(1, group=COMPUTE, help="Nodes.")
-    precision: Literal["fp32", "bf16-mixed", "16-mixed"] = option(
-        "fp32", group=COMPUTE, help="Shifts are small differences: half precision is faster and adds noise."
-    )
+    precision: Literal["fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "fp32")
 
     def __post_init__(self) -> None:
         """Check each value by itself.
@@ -76,8 +55,6 @@ class PerturbGeneformerConfig(PerturbationSettings):
         for name in ("num_gpus", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{flag(name)} {getattr(self, name)}: must be at least 1.")
-        if not 0 <= self.min_coverage <= 1:
-            raise ConfigError(f"--min-coverage {self.min_coverage}: must lie between 0 and 1.")
         if not 0 < self.max_fdr <= 1:
             raise ConfigError(f"--max-fdr {self.max_fdr}: must lie between 0 and 1.")
         if self.min_detections < 0:

@@ -20,10 +20,10 @@ from bionemo.core.partitioned_output import join_parquet, partitioned_output
 from bionemo.core.resumable import resumable_directory
 from bionemo.geneformer.api import GeneformerMaskedLM, load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
+from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
-from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig
+from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, check_flags
 from bionemo.geneformer.perturbation.job import PerturbationJob, build_job
 from bionemo.geneformer.perturbation.shift_table import GENE_COSINES_NAME, SHIFTS_NAME, open_shifts
 from bionemo.geneformer.perturbation.statistics import (
@@ -59,6 +59,7 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
+    check_flags(config)
     if config.shifts_path is not None:
         return run_statistics(config)
     accelerator = resolve_accelerator(config.accelerator)
@@ -113,13 +114,7 @@ def build_job_of(
         BionemoError: A gene, column or state does not exist, or no cell can be perturbed.
     """
     layer_index(config.layer, module.config.num_layers)
-    reading = CountReading(
-        max_length=module.config.seq_length,
-        gene_column=config.gene_column,
-        allow_fractions=config.allow_fractional_counts,
-        min_coverage=config.min_coverage,
-        empty_cells="skip",
-    )
+    reading = config.reading(max_length=module.config.seq_length, empty_cells="skip")
 
     def open_data() -> Cells:
         assert config.data_path is not None

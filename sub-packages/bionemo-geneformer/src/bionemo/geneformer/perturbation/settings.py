@@ -5,8 +5,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import FlagGroup, SharedFlags
+from bionemo.geneformer.flag_groups import CellFlags
 
 
 CELLS, PERTURBATION, MEASURE, PACKS = "cells", "perturbation", "measure", "packs"
@@ -14,13 +16,13 @@ ALL_GENES = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerturbationSettings:
+class PerturbationSettings(FlagGroup):
     """Which cells, what is done to them, and what is measured."""
 
     filter_cells: tuple[str, ...] = option(
         (), group=CELLS, help="Only cells with COLUMN=VALUE[,VALUE...], all of them."
     )
-    max_cells: int | None = option(None, group=CELLS, help="Cells to perturb, drawn at random; default: all.")
+    max_cells: int | None = option_like(CellFlags, "max_cells", None, group=CELLS)
 
     perturb_type: Literal["delete", "overexpress", "inhibit", "activate"] = option(
         "delete", group=PERTURBATION, help="Remove; move to the front or insert there; move down or up by quartiles."
@@ -44,10 +46,8 @@ class PerturbationSettings:
     state_average: Literal["mean", "median"] = option(
         "mean", group=MEASURE, help="How the cells of a state become one embedding."
     )
-    embedding: Literal["cls", "cell"] | None = option(
-        None, group=MEASURE, help="First token, or mean over genes; default: cell for V1, else cls."
-    )
-    layer: int = option(-1, group=MEASURE, help="Layer of the embedding: 0 the last, -1 the one before.")
+    embedding: Literal["cls", "cell"] | None = option_like(CellFlags, "embedding", None, group=MEASURE)
+    layer: int = option_like(CellFlags, "layer", -1, group=MEASURE)
     cosine: Literal["pooled", "genes"] | None = option(
         None,
         group=MEASURE,
@@ -55,10 +55,8 @@ class PerturbationSettings:
     )
     gene_cosines: bool = option(False, group=MEASURE, help="Also write the cosine of every gene of a perturbed cell.")
 
-    tokens_per_batch: int | None = option(
-        None, group=PACKS, help="Tokens of a pack; default: 32768 on a GPU, 4096 on a CPU."
-    )
-    seed: int = option(42, group=PACKS, help="Seed of the draw of cells and of the statistics' background.")
+    tokens_per_batch: int | None = option_like(SharedFlags, "tokens_per_batch", None, group=PACKS)
+    seed: int = option_like(SharedFlags, "seed", 42, group=PACKS)
 
     def __post_init__(self) -> None:
         """Check each value by itself.
@@ -66,6 +64,7 @@ class PerturbationSettings:
         Raises:
             ConfigError: A number is out of range; the message names the flag.
         """
+        super().__post_init__()
         for name in ("max_cells", "tokens_per_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:

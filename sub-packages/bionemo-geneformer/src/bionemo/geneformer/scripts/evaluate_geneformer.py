@@ -9,7 +9,11 @@ from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 
 
 main = command(
-    EvaluateGeneformerConfig, "bionemo.geneformer.evaluation.run:run_evaluation", prog="evaluate_geneformer"
+    EvaluateGeneformerConfig,
+    "bionemo.geneformer.evaluation.run:run_evaluation",
+    prog="evaluate_geneformer",
+    example="evaluate_geneformer --data-path cells.h5ad --embeddings-path embeddings \\\n"
+    "    --label-column cell_type --results-path report",
 )
 
 

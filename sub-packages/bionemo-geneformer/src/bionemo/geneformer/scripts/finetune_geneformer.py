@@ -9,7 +9,12 @@ from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_f
 
 
 main = command(
-    FinetuneGeneformerConfig, "bionemo.geneformer.finetune:finetune", prog="finetune_geneformer", check=check_flags
+    FinetuneGeneformerConfig,
+    "bionemo.geneformer.finetune:finetune",
+    prog="finetune_geneformer",
+    check=check_flags,
+    example="finetune_geneformer --restore-from-checkpoint-path geneformer \\\n"
+    "    --train-data-path cells.h5ad --label-column cell_type",
 )
 
 

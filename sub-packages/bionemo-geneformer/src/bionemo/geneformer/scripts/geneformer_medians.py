@@ -13,6 +13,7 @@ main = command(
     "bionemo.geneformer.compute_medians:compute_medians",
     prog="geneformer_medians",
     check=check_flags,
+    example="geneformer_medians --data-path a.h5ad b.h5ad --output-path medians.json",
 )
 
 

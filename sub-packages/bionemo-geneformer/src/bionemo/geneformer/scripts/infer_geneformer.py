@@ -8,7 +8,12 @@ from bionemo.core.command import command
 from bionemo.geneformer.embedding.config import InferGeneformerConfig
 
 
-main = command(InferGeneformerConfig, "bionemo.geneformer.embedding.infer:run_inference", prog="infer_geneformer")
+main = command(
+    InferGeneformerConfig,
+    "bionemo.geneformer.embedding.infer:run_inference",
+    prog="infer_geneformer",
+    example="infer_geneformer --checkpoint-path geneformer --data-path cells.h5ad \\\n    --results-path embeddings",
+)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ main = command(
     "bionemo.geneformer.perturbation.run:run_perturbation",
     prog="perturb_geneformer",
     check=check_flags,
+    example="perturb_geneformer --checkpoint-path geneformer --data-path cells.h5ad \\\n"
+    "    --perturb-type delete --genes TP53 --results-path shifts",
 )
 
 

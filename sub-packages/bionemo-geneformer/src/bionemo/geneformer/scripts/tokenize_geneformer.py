@@ -9,7 +9,11 @@ from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
 
 
 main = command(
-    TokenizeGeneformerConfig, "bionemo.geneformer.tokenize_counts:tokenize_counts", prog="tokenize_geneformer"
+    TokenizeGeneformerConfig,
+    "bionemo.geneformer.tokenize_counts:tokenize_counts",
+    prog="tokenize_geneformer",
+    example="tokenize_geneformer --data-path cells.h5ad --model V2 --output-path tokens \\\n"
+    "    --token-dictionary tokens.json --gene-medians medians.json",
 )
 
 

@@ -15,6 +15,8 @@ main = command(
     prog="train_geneformer",
     check=check_flags,
     prepare=silence_third_parties,
+    example="train_geneformer --data-dir archives --token-dictionary tokens.json \\\n"
+    "    --gene-medians medians.json --num-steps 1000",
 )
 
 

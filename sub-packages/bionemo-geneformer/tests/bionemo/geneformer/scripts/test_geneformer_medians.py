@@ -17,7 +17,7 @@ from bionemo.testing.cells import make_cells
 FLAGS = """
 --data-path --output-path --save-token-dictionary --model --token-dictionary --gene-mapping --gene-names --gene-column
 --layer --any-gene-ids --no-any-gene-ids --min-cells --allow-fractional-counts --no-allow-fractional-counts
---max-memory-mb --overwrite --no-overwrite --config --debug --help -h
+--max-memory-mb --overwrite --no-overwrite --config --debug --version --help -h
 """
 CELLS = make_cells(80, 30, seed=5)
 

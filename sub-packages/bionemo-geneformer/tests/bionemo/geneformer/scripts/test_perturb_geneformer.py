@@ -11,7 +11,8 @@ from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, chec
 
 FLAGS = """
 --accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint-path --config --cosine --data-path
---debug --devices --embedding --filter-cells --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names
+--debug --version --devices --embedding --filter-cells
+--gene-column --gene-cosines --gene-mapping --gene-medians --gene-names
 --genes --goal-state --help --id-column --layer --max-cells --max-fdr --min-coverage --min-detections
 --no-allow-fractional-counts --no-gene-cosines --null-shifts-path --num-gpus --num-nodes --perturb-type --precision
 --rank-shift --results-path --seed --shifts-path --start-state --state-average --state-key --statistics

@@ -20,7 +20,7 @@ FLAGS = """
 --data-path --output-path --model --token-dictionary --gene-medians --gene-mapping --gene-names --obs-columns --layer
 --gene-column --sum-duplicates --no-sum-duplicates --empty-cells --filter-pass --no-filter-pass
 --allow-fractional-counts --no-allow-fractional-counts --min-coverage --seq-length --cells-per-shard
---config --debug --help -h
+--config --debug --version --help -h
 """
 CELLS = make_cells(40, 50, seed=3)
 V2_SPECIALS = {"<pad>": 0, "<mask>": 1, "<cls>": 2, "<eos>": 3}

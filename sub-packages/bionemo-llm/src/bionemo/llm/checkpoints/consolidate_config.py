@@ -5,7 +5,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bionemo.core.config import option
+from bionemo.core.config import option, option_like
+from bionemo.core.flag_groups import SharedFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,4 +16,4 @@ class ConsolidateConfig:
     run_dir: Path = option(positional=True, help="Folder of the run, or one of its checkpoints.")
     out_dir: Path = option(positional=True, help="Where to.")
     checkpoint: str = option("last", help="Name under checkpoints/: last, best, or step-00001000.")
-    overwrite: bool = option(False, help="Replace what is at OUT_DIR.")
+    overwrite: bool = option_like(SharedFlags, "overwrite", False)

@@ -8,7 +8,12 @@ from bionemo.core.command import command
 from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
 
 
-main = command(ConsolidateConfig, "bionemo.llm.checkpoints.consolidate:consolidate_run", prog="consolidate_checkpoint")
+main = command(
+    ConsolidateConfig,
+    "bionemo.llm.checkpoints.consolidate:consolidate_run",
+    prog="consolidate_checkpoint",
+    example="consolidate_checkpoint results/esm2 esm2 --checkpoint best",
+)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from bionemo.core.config import explicit_fields, option
+from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.flag_groups import RunFlags, SharedFlags
+from bionemo.llm.flag_groups import ComputeFlags, OptimizationFlags
 from bionemo.llm.training.parallel_config import ParallelConfig
 
 
@@ -28,7 +30,7 @@ class SampleLimit(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(ComputeFlags, RunFlags):
     """Pretrain a masked-token model."""
 
     at_least_one: ClassVar[tuple[str, ...]] = (
@@ -41,34 +43,26 @@ class PretrainConfig:
     pack: bool = option(
         True, group=BATCHES, help="Fill each batch with whole sequences up to a token budget, without padding."
     )
-    tokens_per_batch: int | None = option(
-        None,
-        group=BATCHES,
-        help="Tokens of one pack on one rank: 32,768 on a GPU, 4,096 on a CPU, at least the longest sequence.",
-    )
-    micro_batch_size: int | None = option(
-        None,
-        group=BATCHES,
-        help="Sequences of a micro-batch (64 with --no-pack); with packing, times the longest length in tokens.",
-    )
-    num_dataset_workers: int = option(1, group=BATCHES, help="Processes that prepare batches.")
+    tokens_per_batch: int | None = option_like(SharedFlags, "tokens_per_batch", None, group=BATCHES)
+    micro_batch_size: int | None = option_like(SharedFlags, "micro_batch_size", None, group=BATCHES)
+    num_dataset_workers: int = option_like(SharedFlags, "num_dataset_workers", 1, group=BATCHES)
     mask_prob: float = option(0.15, group=BATCHES, help="Share of the tokens selected for the loss.")
     mask_token_prob: float = option(0.8, group=BATCHES, help="Share of the selected that becomes the mask token.")
     random_token_prob: float = option(0.1, group=BATCHES, help="Share of the selected that becomes a random token.")
 
-    num_steps: int = option(500_000, group=TRAINING, aliases=("--max-steps",), help="Optimizer steps.")
-    early_stop_on_step: int | None = option(None, group=TRAINING, help="End here; the schedule is unchanged.")
-    lr: float = option(4e-4, group=TRAINING, help="Peak learning rate.")
-    weight_decay: float = option(0.01, group=TRAINING, help="Decoupled weight decay of matrices.")
+    num_steps: int = option_like(OptimizationFlags, "num_steps", 500_000)
+    early_stop_on_step: int | None = option_like(OptimizationFlags, "early_stop_on_step", None)
+    lr: float = option_like(OptimizationFlags, "lr", 4e-4)
+    weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.01)
     accumulate_grad_batches: int = option(1, group=TRAINING, help="Micro-batches of one optimizer step.")
-    val_check_interval: int = option(10_000, group=TRAINING, help="Steps between validations, at most --num-steps.")
+    val_check_interval: int = option_like(OptimizationFlags, "val_check_interval", 10_000)
     limit_val_batches: int | float | None = option(
         2, group=TRAINING, help="Validation batches: a number, a share such as 0.5 or 1.0, or None for all."
     )
     log_every_n_steps: int | None = option(
         None, group=TRAINING, help="Steps between rows of metrics.csv; 1 % of them, at most 50."
     )
-    seed: int = option(42, group=TRAINING, help="Seed of weights, order, crops and masks.")
+    seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
     resume_if_exists: bool = option(
         False, group=CHECKPOINTS, help="Go on from the run's last checkpoint, bit for bit."
@@ -87,12 +81,6 @@ class PretrainConfig:
     )
     disable_checkpointing: bool = option(False, group=CHECKPOINTS, help="Save nothing.")
 
-    accelerator: Literal["auto", "cpu", "gpu"] = option("auto", group=HARDWARE, help="Where to train.")
-    num_gpus: int = option(1, group=HARDWARE, aliases=("--devices",), help="GPUs, or processes on a CPU, of a node.")
-    num_nodes: int = option(1, group=HARDWARE, help="Nodes.")
-    precision: Literal[
-        "auto", "fp16", "bf16", "fp32", "bf16-mixed", "fp32-mixed", "16-mixed", "fp16-mixed", "16", "32"
-    ] = option("auto", group=HARDWARE, help="bf16-mixed on a GPU and fp32 on a CPU, unless given.")
     compile: bool = option(False, group=HARDWARE, help="Compile each layer (GPU only).")
     cuda_graphs: bool = option(
         False, group=HARDWARE, help="Replay whole passes as CUDA graphs: for small models on one GPU."
@@ -137,8 +125,6 @@ class PretrainConfig:
         600, group=PARALLEL, help="Seconds that ranks wait for each other at the start (megatron)."
     )
 
-    result_dir: Path = option(Path("results"), group=OUTPUT, help="Runs are folders in here.")
-    experiment_name: str = option("run", group=OUTPUT, help="Folder of this run.")
     create_tensorboard_logger: bool = option(False, group=OUTPUT, help="Also write TensorBoard events.")
 
     wandb_entity: str | None = option(None, group=WANDB, help="Team or user.")
@@ -157,6 +143,7 @@ class PretrainConfig:
         Raises:
             ConfigError: A number is out of range; the message names the flag.
         """
+        super().__post_init__()
         for name in self.at_least_one:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -171,8 +158,6 @@ class PretrainConfig:
         _ = self.parallel  # says what is impossible
         if self.lr <= 0:
             raise ConfigError(f"--lr {self.lr}: must be above 0.")
-        if not self.experiment_name or "/" in self.experiment_name:
-            raise ConfigError(f"--experiment-name {self.experiment_name!r}: must be one folder name.")
 
     @property
     def parallel(self) -> ParallelConfig:

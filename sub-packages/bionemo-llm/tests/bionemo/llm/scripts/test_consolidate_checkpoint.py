@@ -13,7 +13,7 @@ from bionemo.llm.checkpoints.layouts import find_layout
 from bionemo.llm.scripts.consolidate_checkpoint import main
 
 
-FLAGS = "--checkpoint --overwrite --no-overwrite --config --debug --help -h"
+FLAGS = "--checkpoint --overwrite --no-overwrite --config --debug --version --help -h"
 
 
 def test_flags_are_the_golden_list() -> None:

@@ -8,7 +8,12 @@ from bionemo.core.command import command
 from bionemo.scdl.info_config import InfoConfig
 
 
-main = command(InfoConfig, "bionemo.scdl.info:show_info", prog="scdl_info")
+main = command(
+    InfoConfig,
+    "bionemo.scdl.info:show_info",
+    prog="scdl_info",
+    example="scdl_info archive --verify",
+)
 
 
 if __name__ == "__main__":

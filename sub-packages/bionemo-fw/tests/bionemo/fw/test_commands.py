@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What all commands have in common, over every console script of the installed packages."""
+
+import dataclasses
+import resource
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pytest
+
+from bionemo.core.command import Command, CommandGroup
+from bionemo.core.config_fields import config_fields
+
+
+SCRIPTS = {point.name: point for point in entry_points(group="console_scripts") if point.value.startswith("bionemo.")}
+NOT_OURS_TO_PARSE = {"dependency_graph", "bionemo-dependency-graph"}  # a script of the meta package, without a config
+
+OTHER_MEANINGS = {
+    "--biobert-spec-option": (2, "the two models have other layer specs, under the names of BioNeMo 2"),
+    "--checkpoint-path": (3, "the example's steps have their own checkpoints, in places of their own"),
+    "--data-dir": (3, "cells; archives for training and validation; digits"),
+    "--data-path": (6, "the input of a command is its own thing: cells, counts, a folder of files, a text"),
+    "--format": (2, "of embeddings; of prepared sequences"),
+    "--genes": (2, "genes to perturb; how gene tables are merged"),
+    "--layer": (3, "of the model; of the counts of one file; of the counts of a folder of files"),
+    "--limit-val-batches": (3, "only pretraining accepts fractions"),
+    "--model": (4, "sizes of ESM-2; sizes of Geneformer; families of Geneformer for tokens and for medians"),
+    "--output-path": (2, "a file of medians; a folder of tokens"),
+    "--result-dir": (4, "the example's steps write into the folder itself"),
+    "--token-dictionary": (2, "geneformer_medians restricts the genes to it"),
+}
+"""Flags that are one word for several things: how many at most, and which."""
+
+
+def commands() -> dict[str, Command]:
+    found = {}
+    for name, point in SCRIPTS.items():
+        main = point.load()
+        if isinstance(main, CommandGroup):
+            found |= {f"{name} {step}": command for step, command in main.commands.items()}
+        elif name not in NOT_OURS_TO_PARSE:
+            found[name] = main
+    return found
+
+
+COMMANDS = commands()
+
+
+def test_every_script_is_a_command() -> None:
+    assert len(COMMANDS) >= 16
+    for name, command in COMMANDS.items():
+        assert isinstance(command, Command), name
+        assert command.prog == name
+
+
+def test_every_flag_is_declared_once() -> None:
+    declarations: dict[str, set[object]] = defaultdict(set)
+    for command in COMMANDS.values():
+        metadata = {field.name: field.metadata for field in dataclasses.fields(command.config_class)}
+        for field in config_fields(command.config_class):
+            declarations[field.spelling].add(metadata[field.name]["declaration"])
+    several = {flag: len(found) for flag, found in declarations.items() if len(found) > 1}
+    allowed = {flag: number for flag, (number, _) in OTHER_MEANINGS.items()}
+    assert {flag: number for flag, number in several.items() if number > allowed.get(flag, 1)} == {}
+    assert set(allowed) <= set(several)  # an exception that is no longer needed goes
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_example_at_the_end_of_the_help_is_a_right_call(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = COMMANDS[name]
+    assert command.example is not None
+    assert max(map(len, command.example.splitlines())) <= 78  # with its indent, on the narrowest usual terminal
+    words = shlex.split(command.example.replace("\\\n", " "))
+    assert words[: len(name.split())] == name.split()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "h5ad").mkdir()  # the one input whose presence is checked with the flags
+    config = command.parse(words[len(name.split()) :])
+    assert isinstance(config, command.config_class)
+
+
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - NOT_OURS_TO_PARSE))
+def test_help_and_version_are_quick(name: str) -> None:
+    for flag, shown in (("--help", "usage: "), ("--version", f"{name} (bionemo-")):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = run_script(SCRIPTS[name], flag)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(shown)
+        assert "default: None" not in done.stdout
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        assert seconds < 0.3  # CPU-seconds: cores are shared
+
+
+def run_script(point: EntryPoint, flag: str) -> "subprocess.CompletedProcess[str]":
+    code = (
+        f"import sys; sys.argv[0] = {point.name!r}\nfrom {point.module} import {point.attr} as main; sys.exit(main())"
+    )
+    return subprocess.run([sys.executable, "-c", code, flag], capture_output=True, text=True, timeout=60, check=False)

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Flags that commands which run a model share: devices, the checkpoint, the transformer's size, its training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bionemo.core.config import option
+from bionemo.core.flag_groups import FlagGroup
+
+
+DATA, HARDWARE, MODEL, TRAINING = "data", "hardware", "model", "training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFlags(FlagGroup):
+    """Device and precision."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = option(
+        "auto", group=HARDWARE, help="Device type; auto: a GPU where there is one."
+    )
+    precision: Literal[
+        "auto", "fp16", "bf16", "fp32", "bf16-mixed", "fp32-mixed", "16-mixed", "fp16-mixed", "16", "32"
+    ] = option(
+        "auto",
+        group=HARDWARE,
+        help="Numeric precision; auto: bf16-mixed on a GPU, fp32 on a CPU.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeFlags(DeviceFlags):
+    """Device, precision and number of processes."""
+
+    num_gpus: int = option(
+        1, group=HARDWARE, aliases=("--devices",), help="Number of GPUs per node; on a CPU, of processes."
+    )
+    num_nodes: int = option(1, group=HARDWARE, help="Number of nodes.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSourceFlags(FlagGroup):
+    """Where the model comes from."""
+
+    checkpoint_path: Path = option(group=DATA, help="Model: checkpoint folder in Hugging Face layout.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerSizeFlags(FlagGroup):
+    """Size of a transformer encoder."""
+
+    num_layers: int = option(group=MODEL, help="Number of transformer layers.")
+    hidden_size: int = option(group=MODEL, help="Hidden size: length of a token's vector.")
+    num_attention_heads: int = option(group=MODEL, help="Number of attention heads per layer.")
+    ffn_hidden_size: int = option(group=MODEL, help="Feed-forward (intermediate) size.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationFlags(FlagGroup):
+    """Steps, learning rate and validation of a training run."""
+
+    num_steps: int = option(group=TRAINING, aliases=("--max-steps",), help="Number of optimizer steps.")
+    early_stop_on_step: int | None = option(
+        None, group=TRAINING, help="Stop at this step; the learning rate schedule stays that of all steps."
+    )
+    lr: float = option(group=TRAINING, help="Peak learning rate.")
+    warmup_steps: int | None = option(
+        None,
+        group=TRAINING,
+        help="Warm-up: optimizer steps to the peak learning rate; default: 10 % of all, at most 2000 (fine-tuning: "
+        "500).",
+    )
+    weight_decay: float = option(group=TRAINING, help="Decoupled weight decay (AdamW) of weight matrices.")
+    val_check_interval: int = option(group=TRAINING, help="Optimizer steps between validations.")
