@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.data.cluster_files import ClusterIds, create_valid_clusters, read_train_clusters
 from bionemo.esm2.data.fasta_files import is_stream, name_of
+from bionemo.esm2.data.fasta_policy import IllegalPolicy
 from bionemo.esm2.data.length_report import log_cropped
 from bionemo.esm2.data.packed_dataset import PackedProteinDataset, build_masking, split_train_valid
 from bionemo.esm2.data.sequence_store import Clusters, SequenceSource
@@ -104,9 +105,11 @@ class Records(NamedTuple):
 def open_records(config: TrainESM2Config, run: RunDirectory) -> tuple[Records, Records]:
     """Open the training and the validation sequences, from whichever of the two kinds of input was given."""
     if config.train_fasta is None:
+        train_clusters = read_train_clusters(required(config.train_cluster_path))
+        valid_clusters = create_valid_clusters(required(config.valid_cluster_path))
         return (
-            sqlite_records(read_train_clusters(required(config.train_cluster_path)), config.train_database_path),
-            sqlite_records(create_valid_clusters(required(config.valid_cluster_path)), config.valid_database_path),
+            sqlite_records(train_clusters, config.train_database_path, config.illegal),
+            sqlite_records(valid_clusters, config.valid_database_path, config.illegal),
         )
     check_streams(config)
     store = open_or_build_store(config.train_fasta, run.data_dir / "train", **config.policies())
@@ -135,9 +138,10 @@ def check_streams(config: TrainESM2Config) -> None:
         raise ConfigError(f"{name_of(streams[0])} is a pipe and can be read only once, but it is given twice.")
 
 
-def sqlite_records(clusters: ClusterIds, database_path: Path | None) -> Records:
-    """Read the established pair of cluster and database file."""
-    return Records(SQLiteSequenceSource(ProteinSQLiteDataset(required(database_path)), clusters), clusters.clusters)
+def sqlite_records(clusters: ClusterIds, database_path: Path | None, on_illegal: IllegalPolicy) -> Records:
+    """Open the BioNeMo 2 compatible pair of cluster and database file."""
+    database = ProteinSQLiteDataset(required(database_path))
+    return Records(SQLiteSequenceSource(database, clusters, on_illegal=on_illegal), clusters.clusters)
 
 
 def build_datasets(config: TrainESM2Config, run: RunDirectory) -> Datasets:

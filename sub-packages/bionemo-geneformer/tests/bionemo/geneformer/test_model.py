@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.core.errors import CheckpointError, ConfigError, DataError
 from bionemo.geneformer.api import (
     GeneformerConfig,
     GeneformerMaskedLM,
@@ -226,3 +226,10 @@ def test_unknown_names_and_contradictions_are_refused() -> None:
         geneformer_config("V2", vocab_size=4)
     with pytest.raises(ConfigError, match="save_geneformer got a Linear"):
         save_geneformer(torch.nn.Linear(1, 1), "anywhere")
+
+
+def test_ids_outside_the_vocabulary_are_refused() -> None:
+    module = build_geneformer(geneformer_config("V1", **SMALL))
+    assert module(torch.tensor([[5, 299]])).token_logits.shape == (1, 2, 300)
+    with pytest.raises(DataError, match=r"holds the id 300, but the vocabulary has 300 tokens"):
+        module(torch.tensor([[5, 300]]))

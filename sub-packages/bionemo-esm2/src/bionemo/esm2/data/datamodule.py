@@ -35,7 +35,7 @@ class ESMDataModule(PaddedDataModule):
         mask_token_prob: Share of these that becomes ``<mask>``.
         mask_random_prob: Share of these that becomes a random token.
         random_mask_strategy: From which tokens random ones are drawn.
-        tokenizer: The strict one unless given.
+        tokenizer: As in `ESMMaskedResidueDataset`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ESMDataModule(PaddedDataModule):
             "mask_token_prob": mask_token_prob,
             "mask_random_prob": mask_random_prob,
             "random_mask_strategy": random_mask_strategy,
-            "tokenizer": self.tokenizer,
+            "tokenizer": tokenizer,
         }
 
     def setup(self, stage: str = "") -> None:

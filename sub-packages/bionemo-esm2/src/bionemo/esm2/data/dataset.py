@@ -17,7 +17,7 @@ from bionemo.core.data.multi_epoch_dataset import EpochIndex, MultiEpochDatasetR
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.utils.random_utils import get_seed_from_rng
 from bionemo.esm2.data.cluster_files import create_valid_clusters, read_train_clusters
-from bionemo.esm2.data.sqlite_dataset import ProteinSQLiteDataset
+from bionemo.esm2.data.sqlite_dataset import ProteinSQLiteDataset, encode_protein
 from bionemo.esm2.data.tokenizer import BioNeMoESMTokenizer, RandomMaskStrategy, get_tokenizer
 from bionemo.llm.data.masking import BertMaskConfig, apply_bert_pretraining_mask
 from bionemo.llm.data.types import BertSample
@@ -45,7 +45,8 @@ class ESMMaskedResidueDataset(Dataset[BertSample]):
         mask_token_prob: Share of these that becomes ``<mask>``.
         mask_random_prob: Share of these that becomes a random token; the rest stays.
         random_mask_strategy: From which tokens random ones are drawn.
-        tokenizer: The strict one unless given.
+        tokenizer: In place of the rules of FASTA files: lower case is read, one final ``*`` is removed, anything else
+            that is no residue is an error.
 
     Raises:
         ConfigError: The probabilities or the length are impossible.
@@ -70,6 +71,7 @@ class ESMMaskedResidueDataset(Dataset[BertSample]):
         self.seed = seed
         self.max_seq_length = max_seq_length
         self.tokenizer = tokenizer or get_tokenizer()
+        self._given_tokenizer = tokenizer
         self.mask_config = BertMaskConfig(
             tokenizer=self.tokenizer,
             random_tokens=RandomMaskStrategy(random_mask_strategy).token_ids,
@@ -118,11 +120,13 @@ class ESMMaskedResidueDataset(Dataset[BertSample]):
         )
 
     def _encode(self, sequence_id: str) -> torch.Tensor:
-        sequence = self.protein_dataset[sequence_id]
-        try:
-            return torch.from_numpy(self.tokenizer.encode_array(sequence).astype(np.int64))
-        except DataError as error:
-            raise DataError(f"{self.protein_dataset.db_path}: protein {sequence_id!r}: {error}") from error
+        tokens = encode_protein(
+            self.protein_dataset.db_path,
+            sequence_id,
+            self.protein_dataset[sequence_id],
+            tokenizer=self._given_tokenizer,
+        )
+        return torch.from_numpy(tokens.astype(np.int64))
 
 
 def create_train_dataset(

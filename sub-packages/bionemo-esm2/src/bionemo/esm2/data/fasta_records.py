@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bionemo.core.errors import DataError, FormatError
-from bionemo.esm2.data.fasta_policy import FastaPolicy, FastaSummary, RejectedRecord
+from bionemo.esm2.data.fasta_policy import FastaPolicy, FastaSummary, IllegalPolicy, RejectedRecord
 from bionemo.esm2.data.tokenizer import TOKEN_TO_ID, UNK_ID
 
 
@@ -45,6 +45,7 @@ ENCODE = _encoding_table()
 """Byte of text to token id, or to a value of 64 and more where it is no upper-case residue."""
 _TOKENS = bytes(range(LOWER_BIT))
 _LOWERS = bytes(range(LOWER_BIT, 2 * LOWER_BIT))
+_TOKENS_AND_LETTERS = bytes(range(_SPACE))
 _GAPS = bytes([_GAP])
 _DROP_LOWER = bytes(value & ~LOWER_BIT if value < _STOP else value for value in range(256))
 _TO_UNK = bytes(UNK_ID if value >= _STOP else value for value in range(256))
@@ -156,6 +157,33 @@ def encode_simple_rows(
     summary.num_lower_case_residues += num_lower
     summary.num_stops_removed += num_stops
     return residues, sorted(odd)
+
+
+def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> bytes:
+    """Encode one sequence that comes from elsewhere than a FASTA file, by the same rules; white space is an error.
+
+    Args:
+        name: What messages call it.
+        sequence: Residues.
+        on_illegal: Whether a letter that ESM-2 does not know is an error or becomes ``<unk>``.
+
+    Returns:
+        Token ids, one byte a residue, without special tokens.
+
+    Raises:
+        DataError: The message names the first character that is no residue.
+    """
+    text = sequence.encode()
+    values = text.translate(ENCODE).translate(_DROP_LOWER).removesuffix(bytes([_STOP]))
+    refused = values.translate(None, _TOKENS if on_illegal == "error" else _TOKENS_AND_LETTERS)
+    if not refused:
+        return values.translate(_TO_UNK)
+    place = values.index(refused[0])
+    hint = ", or choose --illegal unk (on_illegal='unk')" if refused[0] < _SPACE else ""
+    raise DataError(
+        f"{name}: Character {_character(text, place)!r} at position {place + 1} is no token of ESM-2. Expected the "
+        f"letters of its vocabulary (A-Z without J). Correct the sequence{hint}."
+    )
 
 
 def count_nucleotide_like(residues: Sequence[bytes]) -> int:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError, FormatError, MissingFileError
 from bionemo.esm2.data.cluster_files import ClusterIds
-from bionemo.esm2.data.tokenizer import BioNeMoESMTokenizer, get_tokenizer
+from bionemo.esm2.data.fasta_policy import IllegalPolicy
+from bionemo.esm2.data.fasta_records import encode_residues
+from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, BioNeMoESMTokenizer
 
 
 _IDS_PER_QUERY = 900  # below the 999 variables that every SQLite takes
@@ -81,8 +83,16 @@ class ProteinSQLiteDataset:
         return self._select("sequence", ids)
 
     def fetch_lengths(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """[n] int64, residues of each sequence; the sequences stay in the database."""
-        return np.asarray(self._select("LENGTH(sequence)", ids), dtype=np.int64)
+        """Return the number of residues of each sequence, [n] int64; the sequences stay in the database.
+
+        Raises:
+            DataError: The database lacks an id, or its sequence is NULL or empty.
+        """
+        lengths = self._select("LENGTH(sequence) - (SUBSTR(sequence, -1) = '*')", ids)
+        if not all(lengths):
+            empty = next(name for name, length in zip(ids, lengths, strict=True) if not length)
+            raise _without_residues(self.db_path, empty)
+        return np.asarray(lengths, dtype=np.int64)
 
     def _select(self, column: str, ids: Sequence[str]) -> list[Any]:
         found: dict[str, Any] = {}
@@ -115,15 +125,22 @@ class SQLiteSequenceSource:
     Args:
         dataset: The database.
         clusters: Its members, in their order, are the numbered sequences.
-        tokenizer: Strict unless given: an illegal character is an error that names the id.
+        tokenizer: In place of the rules of `encode_protein`.
+        on_illegal: As in `encode_protein`.
     """
 
     def __init__(
-        self, dataset: ProteinSQLiteDataset, clusters: ClusterIds, tokenizer: BioNeMoESMTokenizer | None = None
+        self,
+        dataset: ProteinSQLiteDataset,
+        clusters: ClusterIds,
+        tokenizer: BioNeMoESMTokenizer | None = None,
+        *,
+        on_illegal: IllegalPolicy = "error",
     ):
         self.dataset = dataset
         self.cluster_ids = clusters
-        self.tokenizer = tokenizer or get_tokenizer()
+        self.tokenizer = tokenizer
+        self.on_illegal = on_illegal
 
     def __len__(self) -> int:
         return self.cluster_ids.num_members
@@ -150,11 +167,10 @@ class SQLiteSequenceSource:
         names = self.cluster_ids.members(idxs)
         windows = []
         for row, (name, sequence) in enumerate(zip(names, self.dataset.fetch(names), strict=True)):
-            try:
-                tokens = self.tokenizer.encode_array(sequence)
-            except DataError as error:
-                raise DataError(f"{self.dataset.db_path}: protein {name!r}: {error}") from error
-            if len(tokens) != len(sequence) + 2:
+            tokens = encode_protein(
+                self.dataset.db_path, name, sequence, tokenizer=self.tokenizer, on_illegal=self.on_illegal
+            )
+            if self.tokenizer is not None and len(tokens) != len(sequence) + 2:
                 raise DataError(f"{self.dataset.db_path}: protein {name!r} holds white space or named tokens.")
             start = 0 if starts is None else int(starts[row])
             stop = len(tokens) if lengths is None else start + int(lengths[row])
@@ -165,3 +181,48 @@ class SQLiteSequenceSource:
                 )
             windows.append(tokens[start:stop])
         return np.concatenate(windows) if windows else np.empty(0, dtype=np.uint8)
+
+
+def encode_protein(
+    db_path: Path,
+    name: str,
+    sequence: str | None,
+    *,
+    tokenizer: BioNeMoESMTokenizer | None = None,
+    on_illegal: IllegalPolicy = "error",
+) -> NDArray[np.uint8]:
+    """Encode a sequence of a database by the rules of FASTA files: lower case is read, one final ``*`` is removed.
+
+    Args:
+        db_path: Database, for messages.
+        name: Id of the protein.
+        sequence: What the database holds.
+        tokenizer: In place of these rules.
+        on_illegal: Whether a letter that ESM-2 does not know is an error or becomes ``<unk>``.
+
+    Returns:
+        [S] uint8, ``<cls>`` and ``<eos>`` included.
+
+    Raises:
+        DataError: There is no sequence, or it holds a character that is no residue.
+    """
+    if not sequence:
+        raise _without_residues(db_path, name)
+    if not isinstance(sequence, str):
+        raise DataError(f"{db_path}: protein {name!r}: the sequence is {type(sequence).__name__}, expected text.")
+    if tokenizer is not None:
+        try:
+            return tokenizer.encode_array(sequence)
+        except DataError as error:
+            raise DataError(f"{db_path}: protein {name!r}: {error}") from error
+    residues = encode_residues(f"{db_path}: protein {name!r}", sequence, on_illegal)
+    if not residues:
+        raise _without_residues(db_path, name)
+    return np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+
+
+def _without_residues(db_path: Path, name: str) -> DataError:
+    return DataError(
+        f"{db_path}: protein {name!r} has no residues: its sequence is NULL, empty or a lone '*'. Correct the "
+        "database, or leave the id out of the cluster file."
+    )

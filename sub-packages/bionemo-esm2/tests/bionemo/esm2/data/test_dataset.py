@@ -222,3 +222,53 @@ def test_the_data_module_needs_a_trainer_with_steps(files):
         data.setup()
     with pytest.raises(RuntimeError, match=r"Please specify trainer\.max_steps"):
         _fit(files, -1)
+
+
+def _database(tmp_path, rows):
+    with sqlite3.connect(tmp_path / "proteins.db") as connection:
+        connection.execute("CREATE TABLE protein (id TEXT PRIMARY KEY, sequence)")
+        connection.executemany("INSERT INTO protein VALUES (?, ?)", rows)
+    connection.close()
+    pq.write_table(pa.table({"ur50_id": [name for name, _ in rows]}), tmp_path / "valid.parquet")
+    return ProteinSQLiteDataset(tmp_path / "proteins.db"), create_valid_clusters(tmp_path / "valid.parquet")
+
+
+def test_databases_follow_the_rules_of_fasta_files(tmp_path):
+    proteins, clusters = _database(tmp_path, [("soft", "mkTA"), ("stop", "MK*"), ("plain", "MKTA")])
+    source = SQLiteSequenceSource(proteins, clusters)
+    assert source.lengths_of(np.arange(3)).tolist() == [6, 4, 6]
+    assert source.gather(np.arange(3)).tolist() == [0, 20, 15, 11, 5, 2, 0, 20, 15, 2, 0, 20, 15, 11, 5, 2]
+    dataset = ESMMaskedResidueDataset(proteins, [["soft"], ["stop"]], mask_prob=0.0)
+    assert dataset[EpochIndex(0, 0)]["text"].tolist() == [0, 20, 15, 11, 5, 2]
+    assert dataset[EpochIndex(0, 1)]["text"].tolist() == [0, 20, 15, 2]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "message"),
+    [
+        (None, "protein 'bad' has no residues: its sequence is NULL, empty"),
+        ("", "protein 'bad' has no residues"),
+        ("*", "protein 'bad' has no residues"),
+        ("MK T", "protein 'bad': Character ' ' at position 3"),
+        ("MK1", "protein 'bad': Character '1' at position 3"),
+        ("M*K", r"protein 'bad': Character '\*' at position 2 .* or choose --illegal unk"),
+        (b"MK", "protein 'bad': the sequence is bytes, expected text"),
+    ],
+)
+def test_bad_rows_of_a_database_are_one_line(tmp_path, sequence, message):
+    proteins, clusters = _database(tmp_path, [("good", "MKTA"), ("bad", sequence)])
+    source = SQLiteSequenceSource(proteins, clusters)
+    packed = PackedProteinDataset(source, seed=1, max_seq_length=16, max_tokens=64, masking=None)
+    with pytest.raises(DataError, match=message) as caught:
+        packed.read_records(0, np.arange(2))
+    assert str(caught.value).startswith(str(tmp_path / "proteins.db"))
+    with pytest.raises(DataError, match=message):
+        ESMMaskedResidueDataset(proteins, [["bad"]])[EpochIndex(0, 0)]
+
+
+def test_letters_of_a_database_may_be_read_as_unk(tmp_path):
+    proteins, clusters = _database(tmp_path, [("a", "MJ-k*K"), ("b", "M1")])
+    source = SQLiteSequenceSource(proteins, clusters, on_illegal="unk")
+    assert source.gather(np.array([0])).tolist() == [0, 20, 3, 3, 15, 3, 15, 2]
+    with pytest.raises(DataError, match="protein 'b': Character '1' at position 2"):
+        source.gather(np.array([1]))

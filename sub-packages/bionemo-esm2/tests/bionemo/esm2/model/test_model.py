@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bionemo.core.errors import ConfigError
+from bionemo.core.errors import CheckpointError, ConfigError, DataError
 from bionemo.esm2.api import ESM2MaskedLM, build_esm2, esm2_config, load_esm2, save_esm2
 from bionemo.esm2.model.model import ESM2Config
 from bionemo.esm2.model.sizes import ESM2_SIZES
@@ -176,3 +176,43 @@ def test_impossible_architectures_are_named(changes: dict, message: str) -> None
 def test_unknown_size_is_named() -> None:
     with pytest.raises(ConfigError, match="model 9M: not one of 8M, 35M"):
         esm2_config("9M")
+
+
+@pytest.mark.parametrize("bad_id", [33, 127, 128, -1])
+def test_ids_outside_the_vocabulary_are_refused(bad_id: int) -> None:
+    module = build_esm2(esm2_config("8M", num_layers=1, hidden_size=32, num_attention_heads=4, ffn_hidden_size=64))
+    input_ids = torch.tensor([[0, 20, bad_id, 2], [0, 20, 2, 1]])
+    with pytest.raises(DataError, match=rf"holds the id {bad_id}, but the vocabulary has 33 tokens \(ids 0 to 32\)"):
+        module(input_ids)
+    packed = pack_padded(input_ids, input_ids != PAD_ID)
+    with pytest.raises(DataError, match=f"holds the id {bad_id}"):
+        module.model.forward_packed(
+            packed["input_ids"], packed["position_ids"], packed["cu_seqlens"], packed["max_seqlen"]
+        )
+    hidden = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 0]])  # what no sequence holds may be anything
+    assert module(torch.tensor([[0, 20, 2, bad_id], [0, 20, 2, 1]]), hidden).token_logits.shape == (2, 4, 33)
+
+
+def test_other_tools_may_write_the_tokenizer_anew_but_weights_are_sealed(tmp_path: Path, caplog) -> None:
+    from transformers import AutoTokenizer
+
+    module = build_esm2(esm2_config("8M", num_layers=1, hidden_size=32, num_attention_heads=4, ffn_hidden_size=64))
+    save_esm2(module, tmp_path / "model")
+    load_esm2(tmp_path / "model")
+    assert "changed since" not in caplog.text
+    AutoTokenizer.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "model")
+    load_esm2(tmp_path / "model")
+    assert f"{tmp_path / 'model'}: changed since the checkpoint was written: " in caplog.text
+    assert "tokenizer_config.json" in caplog.text
+    (tmp_path / "model" / "special_tokens_map.json").unlink(missing_ok=True)
+    load_esm2(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    content = weights.read_bytes()
+    for data, word in (
+        (content + b"\0", "changed"),
+        (content[:-1], "truncated"),
+        (content[:-1] + b"\7", "damaged or"),
+    ):
+        weights.write_bytes(data)
+        with pytest.raises(CheckpointError, match=rf"model\.safetensors: .*{word}"):
+            load_esm2(tmp_path / "model")

@@ -81,27 +81,44 @@ def write_checksums(directory: Path) -> None:
 
 
 def verify_checksums(directory: Path) -> None:
-    """Refuse a checkpoint whose files are not those that were written; files of other makers carry no checksums.
+    """Refuse a checkpoint whose weights or state are not those that were written, and log what else has changed.
+
+    Sealed are the weights (``*.safetensors`` and their index), ``config.json``, and all in subfolders (training state,
+    shards). Others, such as those of the tokenizer, may be written anew or removed by other tools. Files of other
+    makers carry no checksums.
 
     Raises:
-        CheckpointError: A file is missing, truncated or changed.
+        CheckpointError: A sealed file is missing, truncated or changed.
     """
     path = directory / CHECKSUMS_FILE
     if not path.exists():
         return
+    changed = []
     for name, entry in read_checksums(path).items():
         file = directory / name
+        if not _is_sealed(name):
+            if not file.is_file() or file_checksum(file) != entry["crc32"]:
+                changed.append(name)
+            continue
         if not file.is_file():
             raise CheckpointError(f"{directory}: {name} is missing. The checkpoint is incomplete; use another one.")
         size_bytes = file.stat().st_size
         if size_bytes != entry["size_bytes"]:
+            what = "truncated" if size_bytes < entry["size_bytes"] else "changed"
             raise CheckpointError(
-                f"{file}: {size_bytes} bytes, {entry['size_bytes']} were written: truncated. Use another checkpoint."
+                f"{file}: {size_bytes} bytes, {entry['size_bytes']} were written: {what}. Use another checkpoint."
             )
         if (checksum := file_checksum(file)) != entry["crc32"]:
             raise CheckpointError(
-                f"{file}: checksum {checksum}, {entry['crc32']} was written: damaged. Use another checkpoint."
+                f"{file}: checksum {checksum}, {entry['crc32']} was written: damaged or changed. Use another "
+                "checkpoint."
             )
+    if changed:
+        logger.warning("%s: changed since the checkpoint was written: %s", directory, ", ".join(changed))
+
+
+def _is_sealed(name: str) -> bool:
+    return "/" in name or name == CONFIG_FILE or name.endswith((".safetensors", ".safetensors.index.json"))
 
 
 def read_checksums(path: Path) -> dict[str, dict[str, Any]]:

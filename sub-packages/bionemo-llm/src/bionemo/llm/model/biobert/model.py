@@ -16,7 +16,7 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_block import TransformerBlock, TransformerBlockSubmodules
 from torch import Tensor, nn
 
-from bionemo.core.errors import ConfigError
+from bionemo.core.errors import ConfigError, DataError
 from bionemo.llm.data.packing import pack_padded, unpack_to_padded
 from bionemo.llm.model.attention import PackedCoreAttention, takes_varlen_kernel
 from bionemo.llm.model.biobert.config import ACTIVATIONS, BioBertConfig, to_megatron
@@ -286,6 +286,7 @@ class MegatronBioBertModel(MegatronModule):
 
         Raises:
             ConfigError: A sequence is longer than the learned positions.
+            DataError: On a CPU, an id is outside the vocabulary.
         """
         states = self.first_states(input_ids, position_ids, cu_seqlens, max_seqlen)
         kernel = self.choose_kernel(states)
@@ -327,6 +328,8 @@ class MegatronBioBertModel(MegatronModule):
         if self.embedding is None:
             states: Tensor = self.encoder.input_tensor
             return states
+        if input_ids.device.type == "cpu":  # not on a GPU: only `forward_padded` waits for it anyway
+            check_token_ids(input_ids, self.vocab_size)
         if self.embedding.position_embeddings is not None and max_seqlen > self.embedding.max_positions:
             raise ConfigError(
                 f"a sequence of {max_seqlen} tokens exceeds the {self.embedding.max_positions} learned positions."
@@ -378,10 +381,14 @@ class MegatronBioBertModel(MegatronModule):
 
         Returns:
             See :class:`BertOutput`.
+
+        Raises:
+            DataError: An id at a real token is outside the vocabulary, or a row of the mask has a gap.
         """
         if attention_mask is None:
             attention_mask = input_ids != self.pad_token_id
         packed = pack_padded(input_ids, attention_mask)
+        check_token_ids(packed["input_ids"], self.vocab_size)
         output = self.forward_packed(
             packed["input_ids"],
             packed["position_ids"],
@@ -449,6 +456,24 @@ def mean_of_inner_tokens(hidden_BSH: Tensor, mask_BS: Tensor) -> Tensor:
     inner_BS = mask_BS & (rank_BS > 1) & (rank_BS < length_B1)
     total_BH = (hidden_BSH.float() * inner_BS.unsqueeze(-1)).sum(dim=1)
     return (total_BH / inner_BS.sum(dim=1, keepdim=True).clamp(min=1)).to(hidden_BSH.dtype)
+
+
+def check_token_ids(input_ids: Tensor, vocab_size: int) -> None:
+    """Refuse ids outside the vocabulary: the table's padding rows, up to a multiple of 128, would answer to some.
+
+    Args:
+        input_ids: Integers of any shape.
+        vocab_size: Tokens of the vocabulary, without padding.
+
+    Raises:
+        DataError: The message names the first such id.
+    """
+    outside = (input_ids < 0) | (input_ids >= vocab_size)
+    if bool(outside.any()):
+        raise DataError(
+            f"input_ids holds the id {int(input_ids[outside][0])}, but the vocabulary has {vocab_size} tokens (ids 0 "
+            f"to {vocab_size - 1}). Use the tokenizer that belongs to the model."
+        )
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
