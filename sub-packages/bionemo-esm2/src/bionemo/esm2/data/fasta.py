@@ -201,7 +201,8 @@ def _encode_block(
     numbers = list(range(raw.first_number, raw.first_number + len(ids)))
     # One look at all records: where nothing is unusual, that was all.
     largest = np.frombuffer(b"".join(residues), dtype=np.uint8).max(initial=0)
-    if largest >= LOWER_BIT or not all(residues) or not all(ids) or not is_utf8(b" ".join(ids)):
+    has_cr = any(b"\r" in record for record in raw.records)
+    if has_cr or largest >= LOWER_BIT or not all(residues) or not all(ids) or not is_utf8(b" ".join(ids)):
         residues, odd_rows = encode_simple_rows(raw.records, residues, ids, summary)
         lines = list(accumulate((record.count(b"\n") + 1 for record in raw.records), initial=raw.first_line))
         rejected_rows = set()

@@ -142,6 +142,7 @@ def encode_simple_rows(
     odd = set(np.searchsorted(ends, np.flatnonzero(values >= _STOP), side="right").tolist())
     if not (all(ids) and all(residues) and is_utf8(b" ".join(ids))):
         odd |= {row for row, name in enumerate(ids) if not (name and residues[row] and is_utf8(name))}
+    odd |= {row for row, text in enumerate(records) if b"\r" in text and has_lone_return(text.partition(b"\n")[0])}
     is_lower = (values & LOWER_BIT) != 0
     num_lower = int(np.count_nonzero(is_lower))
     if num_lower:
@@ -191,6 +192,11 @@ def count_nucleotide_like(residues: Sequence[bytes]) -> int:
     return sum(1 for _ in filter(None, map(_NUCLEOTIDES.match, residues)))
 
 
+def has_lone_return(header: bytes) -> bool:
+    """Return whether a header holds a carriage return that does not end it: a line end of old text files."""
+    return b"\r" in header.rstrip(b"\r")
+
+
 def is_utf8(text: bytes) -> bool:
     """Return whether bytes are UTF-8 text."""
     try:
@@ -202,7 +208,7 @@ def is_utf8(text: bytes) -> bool:
 
 def _check_header(record: RecordText) -> None:
     where = f"{record.file}: record {record.number}"
-    if b"\r" in record.header.rstrip(b"\r"):
+    if has_lone_return(record.header):
         raise FormatError(f"{where}: lines end in a lone carriage return. Convert them to newlines.")
     if not record.header.strip():
         raise FormatError(f"{where}: the header has no id (line {record.line}). Expected '>id description'.")
