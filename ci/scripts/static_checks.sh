@@ -45,7 +45,7 @@ quiet() {
 
 check "lint (ruff check)" quiet "$BIN/ruff" check .
 check "format (ruff format)" quiet "$BIN/ruff" format --check .
-check "types (mypy, strict on core, scdl, webdatamodule and llm.data)" quiet "$BIN/mypy"
+check "types (mypy --strict, the packages listed in pyproject.toml)" quiet "$BIN/mypy"
 check "dependency direction (import-linter)" quiet dependency_direction
 check "import circles inside packages, lazy and type-checking imports counted" \
     "$BIN/python" ci/scripts/check_import_circles.py

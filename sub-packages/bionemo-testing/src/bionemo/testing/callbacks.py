@@ -3,12 +3,15 @@
 """Watch what a run's steps return and what it logs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bionemo.core.optional_deps import require
 
 
-pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+else:
+    pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 UNNAMED = "unnamed"
 LOGGED = "logged_metrics"

@@ -15,7 +15,7 @@ class Cells:
     counts: Any
     """[C, G] scipy.sparse.csr_matrix of float32 whole numbers; column indices sorted, no stored zeros."""
     gene_ids: list[str]
-    """[G] made-up Ensembl ids, ``ENSG`` and eleven digits."""
+    """[G] synthetic Ensembl ids, ``ENSG`` and eleven digits."""
     cell_types: np.ndarray
     """[C] int64, type of each cell."""
 

@@ -17,7 +17,7 @@ from bionemo.core.optional_deps import require
 
 @contextlib.contextmanager
 def exact_attention_kernel() -> Iterator[None]:
-    """Let every model take the path of a variable-length kernel for the length of the block. Needs bionemo-llm."""
+    """Make every model take the path of a variable-length kernel for the length of the block. Needs bionemo-llm."""
     model_class = _llm("model.biobert.model").MegatronBioBertModel
     kernels = _llm("model.varlen.kernels")
     stand_in = kernels.VarlenKernel(

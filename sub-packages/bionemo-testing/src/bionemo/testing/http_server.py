@@ -38,7 +38,7 @@ class Fault:
     corrupt_at: int | None = None
     """Flip all bits of the content's byte at this offset; the length stays right."""
     bytes_per_s: float | None = None
-    """Send slowly, in pieces of a twentieth of a second."""
+    """Send slowly, in chunks of a twentieth of a second."""
     stall_s: float = 0.0
     """Wait before the first byte of the answer."""
     ignore_range: bool = False

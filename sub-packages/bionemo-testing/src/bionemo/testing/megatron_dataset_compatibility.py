@@ -104,9 +104,9 @@ def _no_global_randomness() -> Iterator[None]:
 def _global_states() -> dict[str, Any]:
     import torch
 
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 it is the global generator that is under watch
+    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002 it is the global generator that is under watch
     return {
-        "numpy": (kind, keys.tobytes(), *rest),
+        "numpy": [part.tobytes() if isinstance(part, np.ndarray) else part for part in numpy_state],
         "python": random.getstate(),
         "torch": torch.get_rng_state().numpy().tobytes(),
     }

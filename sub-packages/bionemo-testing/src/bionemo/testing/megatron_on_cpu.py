@@ -21,7 +21,7 @@ _CPU = torch.device("cpu")
 
 @contextlib.contextmanager
 def megatron_on_cpu() -> Iterator[None]:
-    """Let ``"cuda"`` mean the CPU for the length of the block. Needs megatron-core, and a machine without a GPU."""
+    """Make ``"cuda"`` mean the CPU for the length of the block. Needs megatron-core, and a machine without a GPU."""
     from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 
     inert = {
@@ -29,8 +29,8 @@ def megatron_on_cpu() -> Iterator[None]:
         for name in ("synchronize", "empty_cache", "set_device", "manual_seed", "manual_seed_all")
     }
     with contextlib.ExitStack() as stack:
-        for name, replacement in inert.items():
-            stack.enter_context(mock.patch.object(torch.cuda, name, replacement))
+        for name, does_nothing in inert.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, does_nothing))
         for name in ("current_stream", "default_stream", "Stream", "Event"):
             stack.enter_context(mock.patch.object(torch.cuda, name, InertStream))
         nothing = contextlib.nullcontext()
@@ -49,7 +49,7 @@ def _track_state(tracker: Any, name: str, seed: int) -> None:
 
 @contextlib.contextmanager
 def _with_state(tracker: Any, name: str = "model-parallel-rng") -> Iterator[None]:
-    """Draw from a tracked state, and go on with it the next time; one that is not tracked changes nothing."""
+    """Draw from a tracked state, and continue from it the next time; one that is not tracked changes nothing."""
     if name not in tracker.states_:
         yield
         return

@@ -55,9 +55,9 @@ def clean_up_distributed_and_parallel_states(verify_distributed_state: bool = Fa
         torch.cuda.empty_cache()
     if verify_distributed_state:
         if parallel_state is not None and parallel_state.is_initialized():
-            raise RuntimeError("Megatron's parallel state is still initialised after cleaning up.")
+            raise RuntimeError("Megatron's parallel state is still initialized after cleaning up.")
         if torch.distributed.is_initialized():
-            raise RuntimeError("torch.distributed is still initialised after cleaning up.")
+            raise RuntimeError("torch.distributed is still initialized after cleaning up.")
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def distributed_model_parallel_state(
     backend: str = "nccl",
     **initialize_model_parallel_kwargs: Any,
 ) -> Iterator[None]:
-    """Initialise torch.distributed and Megatron's groups for real, and seed Megatron's generators.
+    """Initialize torch.distributed and Megatron's groups for real, and seed Megatron's generators.
 
     Args:
         seed: For Python's, NumPy's, torch's and, on a GPU, Megatron's tracked generators.

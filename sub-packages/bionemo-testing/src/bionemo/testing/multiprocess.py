@@ -22,7 +22,7 @@ from bionemo.testing.fork_server import Child, ForkServer, FunctionName, Surroun
 
 MAX_RANKS = 4
 GRACE_S = 10.0
-"""How long the other ranks may go on once one has failed: their collectives end as soon as its sockets close."""
+"""How long the other ranks may continue once one has failed: their collectives end as soon as its sockets close."""
 
 _PRELOAD = ("numpy", "torch", "torch.distributed")
 _OUTPUT_TAIL = 4_000
@@ -42,7 +42,7 @@ def run_on_ranks(
     """Call ``fn(*args)`` on ``n`` ranks of a fresh gloo process group.
 
     The processes are kept between calls and started anew after a rank has died or hung. In ``fn``,
-    ``torch.distributed`` is initialised, the variables of a torchrun launch are set (``MASTER_PORT`` is free for a
+    ``torch.distributed`` is initialized, the variables of a torchrun launch are set (``MASTER_PORT`` is free for a
     group of the caller's own), torch has one thread and seed 0, and the caller's environment and working folder apply.
 
     Args:
@@ -50,7 +50,7 @@ def run_on_ranks(
         fn: A module-level function, of a test module too. It asks ``torch.distributed.get_rank()`` for its rank.
         args: The same for every rank, picklable.
         timeout_s: Seconds after which every rank is killed; also the time-out of the group's collectives.
-        process_group: False leaves ``torch.distributed`` uninitialised, for code that does it itself.
+        process_group: False leaves ``torch.distributed`` uninitialized, for code that does it itself.
 
     Returns:
         What ``fn`` returned on rank 0, 1, …
@@ -158,21 +158,24 @@ _pool = _Pool()
 
 def _outcome(child: Child) -> tuple[str, Any]:
     try:
-        return child.receive()
+        outcome: tuple[str, Any] = child.receive()
+        return outcome
     except EOFError:
         return "died", "died without a word (a signal, or the process was ended)"
 
 
 def _tcp_store() -> Any:
-    from torch.distributed import TCPStore
+    from torch import distributed
 
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    return distributed.TCPStore(  # type: ignore[attr-defined]  # torch exports it without saying so
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def _serve_rank(connection: Connection) -> None:
@@ -224,7 +227,9 @@ def _execute(call: dict[str, Any]) -> Any:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if call["store_port"] is not None:
-        store = torch.distributed.TCPStore("127.0.0.1", call["store_port"], is_master=False)
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]  # as above
+            "127.0.0.1", call["store_port"], is_master=False
+        )
         timeout = datetime.timedelta(seconds=call["timeout_s"])
         torch.distributed.init_process_group(
             "gloo", store=store, rank=call["rank"], world_size=call["world_size"], timeout=timeout

@@ -3,7 +3,7 @@
 """Made-up proteins with something to learn: families that share an ancestor, as real ones do.
 
 Every member is its family's ancestor with substitutions, insertions and deletions. A masked residue is therefore
-predictable from the rest, far below the entropy of the residue frequencies, for a model that recognises the family.
+predictable from the rest, far below the entropy of the residue frequencies, for a model that recognizes the family.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def make_proteins(
         num_families: How many ancestors they descend from.
         min_length: Shortest ancestor, in residues.
         max_length: Longest ancestor; lengths are log-uniform between the two.
-        substitution_rate: Share of residues replaced, in 0…1, mostly within ``EXCHANGE_GROUPS``.
+        substitution_rate: Substitution rate: fraction of residues replaced, 0 to 1, mostly within ``EXCHANGE_GROUPS``.
         indel_rate: Share of positions at which an insertion or a deletion of one to three residues begins.
         seed: Any integer of 0 or more.
 
@@ -75,8 +75,8 @@ def make_proteins(
 
 def residue_frequencies() -> np.ndarray:
     """[20] float64, the background probabilities in the order of ``AMINO_ACIDS``, summing to one."""
-    percent = np.array([RESIDUE_PERCENT[residue] for residue in AMINO_ACIDS])
-    return percent / percent.sum()
+    percent: np.ndarray = np.array([RESIDUE_PERCENT[residue] for residue in AMINO_ACIDS])
+    return np.asarray(percent / percent.sum())
 
 
 def unigram_entropy(sequences: list[str]) -> float:
@@ -92,7 +92,7 @@ def _exchange_probabilities() -> np.ndarray:
     groups = np.array([group[residue] for residue in AMINO_ACIDS])
     weights = np.where(groups[:, None] == groups[None, :], _GROUP_PREFERENCE, 1.0) * residue_frequencies()
     np.fill_diagonal(weights, 0.0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _mutate(residues: np.ndarray, rng: np.random.Generator, rate: float, exchange: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,13 +23,16 @@ from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.torch import recursive_detach
 
 
-pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+else:
+    pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 
 def global_step(trainer: Any, module: Any) -> int:
     """Optimizer steps done, those before a resume included."""
     progress = getattr(module, "progress", None)
-    return trainer.global_step if progress is None else progress.step
+    return int(trainer.global_step if progress is None else progress.step)
 
 
 def consumed_samples(trainer: Any, module: Any) -> int:
@@ -39,7 +42,7 @@ def consumed_samples(trainer: Any, module: Any) -> int:
         ConfigError: Neither ``module.progress`` nor the data module counts them.
     """
     for owner in (getattr(module, "progress", None), trainer.datamodule):
-        if hasattr(owner, "consumed_samples"):
+        if owner is not None and hasattr(owner, "consumed_samples"):
             return int(owner.consumed_samples)
     raise ConfigError("Nobody counts consumed samples: give the module a progress, or the data module the attribute.")
 
@@ -116,7 +119,7 @@ class OptimizerStateCallback(_PerStepCallback):
 
 
 def torch_optimizers(optimizer: Any) -> list[Any]:
-    """Give the torch optimizers inside NeMo's wrapper of Megatron's, or a torch optimizer itself."""
+    """Return the torch optimizers inside NeMo's wrapper of Megatron's, or a torch optimizer itself."""
     inner = getattr(optimizer, "mcore_optimizer", None)
     if inner is None:
         return [optimizer]
@@ -276,7 +279,7 @@ class SignalAfterGivenStepCallback(pl.Callback):
 
 
 class AbstractStopAndGoCallback(ABC, BaseInterruptedVsContinuousCallback):
-    """Keeps one piece of metadata: of the validation's end (STOP), or of the training's start (RESUME).
+    """Keeps one record of metadata: of the validation's end (STOP), or of the training's start (RESUME).
 
     Args:
         mode: ``Mode.STOP`` or ``Mode.RESUME``.
@@ -321,9 +324,9 @@ def _initial_samples(loader: Any) -> int:
     """Samples, or packs and windows of packs, that a loader's sampler leaves out at the beginning."""
     loader = loader[0] if isinstance(loader, list | tuple) else loader
     for sampler in (getattr(loader, "batch_sampler", None), getattr(loader, "sampler", None)):
-        if hasattr(sampler, "consumed_samples"):
+        if sampler is not None and hasattr(sampler, "consumed_samples"):
             return int(sampler.consumed_samples)
-        if hasattr(sampler, "position"):
+        if sampler is not None and hasattr(sampler, "position"):
             return int(sum(sampler.position))
         if isinstance(sampler, range):
             return sampler.start

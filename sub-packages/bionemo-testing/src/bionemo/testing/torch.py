@@ -100,14 +100,14 @@ def _to_array(x: Any) -> np.ndarray | None:
 
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        return np.asarray((x.float() if x.dtype == torch.bfloat16 else x).numpy())
     if isinstance(x, np.ndarray | np.generic | int | float | complex):
         return np.asarray(x)
     return None
 
 
 def check_fp8_support(device_id: int = 0) -> tuple[bool, str, str]:
-    """Tell whether a GPU multiplies in FP8: compute capability 8.9 (Ada) and later.
+    """Check whether a GPU multiplies in FP8: compute capability 8.9 (Ada) and later.
 
     Returns:
         The answer, the capability as ``major.minor``, and a sentence.

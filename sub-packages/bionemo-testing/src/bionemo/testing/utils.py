@@ -49,13 +49,14 @@ def assert_matrix_correlation_above_value(
 
 def _selected(values: Any, mask: Any) -> np.ndarray:
     """The entries that count, [n] float64."""
-    array = np.asarray(_on_host(values), dtype=np.float64)
+    array: np.ndarray = np.asarray(_on_host(values), dtype=np.float64)
     if mask is None:
         return array.reshape(-1)
     keep = np.asarray(_on_host(mask), dtype=bool)
     if keep.ndim < array.ndim:
         keep = np.broadcast_to(keep[..., None], array.shape)
-    return array[keep]
+    selected: np.ndarray = array[keep]
+    return selected
 
 
 def _on_host(values: Any) -> Any:

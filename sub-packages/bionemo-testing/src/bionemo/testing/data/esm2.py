@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established ESM-2 inputs in miniature: a SQLite database of proteins and parquet tables of clusters."""
+"""BioNeMo 2 compatible inputs of ESM-2 in miniature: a SQLite database of proteins and parquet tables of clusters."""
 
 import contextlib
 import sqlite3

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pytest
 
@@ -16,7 +16,10 @@ from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.torch import recursive_assert_approx_equal
 
 
-pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+else:
+    pl = require("lightning.pytorch", extra="bionemo-testing[lightning]")
 
 CallbackDict = dict[Mode, dict[type, Any]]
 """Callbacks of each mode, by their class."""
@@ -95,17 +98,17 @@ class StopAndGoHarness(ABC):
     @classmethod
     @abstractmethod
     def setup_model(cls, mode: Mode) -> tuple[Any, Any, Any]:
-        """Build everything anew: the LightningModule, the data module, and an optimizer module for engines with one.
+        """Build everything anew: the LightningModule, the data module, and an optimizer module or None.
 
-        An optimizer that is not None is connected to the module (``optimizer.connect(module)``). An engine with
-        checkpoints of its own reads ``cls.latest_checkpoint()`` here when ``mode`` is RESUME.
+        An optimizer that is not None is connected to the module (``optimizer.connect(module)``). A training engine
+        with checkpoints of its own reads ``cls.latest_checkpoint()`` here when ``mode`` is RESUME.
         """
 
     @classmethod
     def get_default_callbacks(cls) -> CallbackDict:
         """Recording callbacks, shared by STOP and RESUME so that their records form one list, and those that act."""
-        interrupted = {callback_type: callback_type() for callback_type in RECORDING_CALLBACKS}
-        continuous = {callback_type: callback_type() for callback_type in RECORDING_CALLBACKS}
+        interrupted: dict[type, Any] = {callback_type: callback_type() for callback_type in RECORDING_CALLBACKS}
+        continuous: dict[type, Any] = {callback_type: callback_type() for callback_type in RECORDING_CALLBACKS}
         initial = recording.TrainValInitConsumedSamplesStopAndGoCallback
         return {
             Mode.STOP: {
@@ -156,7 +159,7 @@ class StopAndGoHarness(ABC):
 
     @classmethod
     def fit(cls, trainer: Any, module: Any, datamodule: Any, checkpoint: Path | None) -> None:
-        """Run it. An engine that resumes by itself overrides this one and leaves the checkpoint out."""
+        """Run it. A training engine that resumes by itself overrides this one and leaves the checkpoint out."""
         trainer.fit(module, datamodule, ckpt_path=checkpoint)
 
     @classmethod
@@ -173,7 +176,7 @@ class StopAndGoHarness(ABC):
 
     @classmethod
     def resume(cls) -> None:
-        """Go on from the checkpoint.
+        """Resume from the checkpoint.
 
         Raises:
             AssertionError: There is none.
