@@ -5,16 +5,18 @@
 Nothing here touches torch.distributed.
 """
 
+import os
 from pathlib import Path
 
 from torch import nn
 
-from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.core.errors import ConfigError
 from bionemo.esm2.data.tokenizer import get_tokenizer
 from bionemo.esm2.model.hf_layout import OUTPUT_BIAS, ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, ESM2GenericConfig, ESM2MaskedLM, ESM2Model, esm2_config
 from bionemo.llm.checkpoints.empty_model import build_empty
-from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_state, save_checkpoint
+from bionemo.llm.checkpoints.model_source import ModelSource, load_model
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -45,26 +47,28 @@ def build_esm2(config: ESM2Config, *, seed: int = 42) -> ESM2MaskedLM:
     return ESM2MaskedLM(model)
 
 
-def load_esm2(directory: str | Path) -> ESM2MaskedLM:
-    """Load a checkpoint in Hugging Face layout, ours or any ESM-2 saved by transformers.
+def load_esm2(source: ModelSource) -> ESM2MaskedLM:
+    """Load an ESM-2, by name or from any form of checkpoint.
 
     A base model (``EsmModel``) or a classifier gives its encoder: hidden states, and None for logits.
 
     Args:
-        directory: Folder with config.json and safetensors or pytorch_model.bin, in one file or in shards.
+        source: Folder in Hugging Face layout, fair-esm file, run of ours, or a name on the Hugging Face Hub with
+            optional ``@revision`` and ``:subfolder``.
 
     Returns:
         The model in float32 on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: The folder is missing, damaged or holds another kind of model.
+        CheckpointError: There is no such model, it is damaged or of another kind, or it cannot be downloaded.
+
+    Example:
+        >>> load_esm2("facebook/esm2_t6_8M_UR50D").config.num_layers  # doctest: +SKIP
+        6
     """
-    try:
-        loaded = load_checkpoint(directory, ESM2Layout())
-    except CheckpointError as error:
-        raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
+    loaded = load_model(source, ESM2Layout())
     module = build_empty(lambda: _build_for(loaded))
-    load_state(module.model, loaded.state, directory)
+    load_state(module.model, loaded.state, os.fspath(source))
     return module.eval()
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from torch import nn
 
-from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.core.errors import ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
-from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
+from bionemo.geneformer.model.dictionary_files import check_vocabulary
 from bionemo.geneformer.model.finetune_token_regressor import FineTuneSeqLenBioBertConfig
 from bionemo.geneformer.model.head_layout import load_finetuned, save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.hf_layout import OUTPUT_BIAS, GeneformerLayout
 from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
+from bionemo.geneformer.model.published_dictionaries import find_dictionaries
 from bionemo.llm.checkpoints.empty_model import build_empty
-from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_checkpoint, load_state, save_checkpoint
+from bionemo.llm.checkpoints.forms import load_any_form
+from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_state, save_checkpoint
+from bionemo.llm.checkpoints.model_source import ModelSource, locate_model
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
 
@@ -51,28 +54,31 @@ def build_geneformer(config: GeneformerConfig, *, seed: int = 42) -> GeneformerM
     return GeneformerMaskedLM(build_model(config, config.vocabulary, seed=seed))
 
 
-def load_geneformer(directory: str | Path) -> GeneformerMaskedLM:
-    """Load a checkpoint in Hugging Face layout: ours, a published V1 or V2, or any BERT that transformers saved.
+def load_geneformer(source: ModelSource) -> GeneformerMaskedLM:
+    """Load a Geneformer by name or from any form of checkpoint: ours, a published V1 or V2, any BERT of transformers.
 
     Of a fine-tuned or base model it gives the encoder: hidden states, but no logits. `load_finetuned` gives a
     fine-tuned one whole.
 
     Args:
-        directory: Folder with config.json and safetensors or pytorch_model.bin, in one file or in shards.
+        source: Folder in Hugging Face layout, run of ours, or a name on the Hugging Face Hub with optional
+            ``@revision`` and ``:subfolder``.
 
     Returns:
-        The model in float32 on the CPU, in evaluation mode, with the dictionaries that lie in the folder.
+        The model in float32 on the CPU, in evaluation mode, with the dictionaries of its folder or repository.
 
     Raises:
-        CheckpointError: The folder is missing, damaged or holds another kind of model.
+        CheckpointError: There is no such model, it is damaged or of another kind, or it cannot be downloaded.
+
+    Example:
+        >>> load_geneformer("ctheodoris/Geneformer:Geneformer-V2-104M").config.num_layers  # doctest: +SKIP
+        12
     """
-    try:
-        loaded = load_checkpoint(directory, GeneformerLayout())
-    except CheckpointError as error:
-        raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
+    located = locate_model(source)
+    loaded = load_any_form(located.path, GeneformerLayout())
     module = build_empty(lambda: _build_for(loaded))
-    load_state(module.model, loaded.state, directory)
-    module.dictionaries = load_model_dictionaries(directory, loaded.config)
+    load_state(module.model, loaded.state, located.path)
+    module.dictionaries = find_dictionaries(located, loaded.config)
     return module.eval()
 
 

@@ -55,12 +55,13 @@ class Geneformer:
         gene_mapping: str | os.PathLike[str] | None = None,
         device: str = "auto",
     ) -> "Geneformer":
-        """Load a checkpoint in Hugging Face layout.
+        """Load a model by name or from disk, with its dictionaries.
 
         Args:
-            directory: Folder with config.json and safetensors, ours or a published V1 or V2.
-            token_dictionary: Gene to token id, JSON; default: that of the folder.
-            gene_medians: Gene to median, JSON; default: that of the folder.
+            directory: Folder of a model, ours or a published V1 or V2, or a name on the Hugging Face Hub, for example
+                ``"ctheodoris/Geneformer:Geneformer-V2-104M"``.
+            token_dictionary: Gene to token id, JSON; default: that of the folder or repository.
+            gene_medians: Gene to median, JSON; default: that of the folder or repository.
             gene_names: Symbol to Ensembl id, JSON.
             gene_mapping: Identifier in the data to symbol or Ensembl id, JSON.
             device: "cpu", "cuda", "cuda:1", ...; "auto" takes a GPU where there is one.
@@ -71,7 +72,7 @@ class Geneformer:
         """
         import torch
 
-        module = load_geneformer(Path(directory))
+        module = load_geneformer(directory)
         files = (token_dictionary, gene_medians, gene_names, gene_mapping)
         paths = _DictionaryPaths(*(None if file is None else Path(file) for file in files))
         dictionaries = read_model_dictionaries(paths, module.dictionaries, module.config, Path(directory))

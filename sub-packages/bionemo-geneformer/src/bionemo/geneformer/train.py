@@ -14,7 +14,7 @@ from bionemo.geneformer.data.gene_frequencies import frequency_cross_entropy
 from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
-from bionemo.geneformer.model.dictionary_files import load_model_dictionaries, read_model_dictionaries
+from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.finetune_token_regressor import (
     SequenceLengthLayout,
     sequence_length_forward_step,
@@ -22,10 +22,12 @@ from bionemo.geneformer.model.finetune_token_regressor import (
     with_sequence_length_head,
 )
 from bionemo.geneformer.model.hf_layout import GeneformerLayout
+from bionemo.geneformer.model.published_dictionaries import find_dictionaries
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.geneformer.train_config import TrainGeneformerConfig, check_flags
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+from bionemo.llm.checkpoints.forms import load_any_form
+from bionemo.llm.checkpoints.model_source import load_model, locate_model
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.training import pretrain
 from bionemo.llm.training import resolve as shared
@@ -120,8 +122,9 @@ def read_dictionaries(config: TrainGeneformerConfig) -> Dictionaries:
     source = config.restore_from_checkpoint_path
     own, shape = None, None
     if source is not None:
-        shape = GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
-        own = load_model_dictionaries(source, shape)
+        located = locate_model(source)
+        shape = load_any_form(located.path, GeneformerLayout()).config
+        own = find_dictionaries(located, shape)
     return read_model_dictionaries(config, own, shape, source)
 
 
@@ -133,7 +136,8 @@ def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> G
     """
     source = config.restore_from_checkpoint_path
     if source is not None:
-        return GeneformerLayout().config_from_hf(read_json(source / CONFIG_FILE), str(source))
+        shape: GeneformerConfig = load_model(source, GeneformerLayout()).config
+        return shape
     tokenizer = dictionaries.tokenizer
     family = tokenizer.variant.name
     changes: dict[str, Any] = {

@@ -5,6 +5,7 @@
 import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
@@ -65,6 +66,7 @@ class LoopbackServer:
         self._contents: dict[str, bytes] = {}
         self._faults: dict[str, list[Fault]] = {}
         self._always: dict[str, Fault] = {}
+        self._headers: dict[str, Mapping[str, str]] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -86,7 +88,14 @@ class LoopbackServer:
         """``http://127.0.0.1:<port>``, without a slash at the end."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def serve(self, path: str, content: bytes = b"", *faults: Fault, always: Fault = OK) -> str:
+    def serve(
+        self,
+        path: str,
+        content: bytes = b"",
+        *faults: Fault,
+        always: Fault = OK,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """Offer ``content`` under ``path`` and return its URL.
 
         Args:
@@ -94,10 +103,12 @@ class LoopbackServer:
             content: The bytes of a correct answer.
             faults: The n-th request for this path meets the n-th fault.
             always: What later requests meet.
+            headers: Further headers of all answers.
         """
         key = "/" + path.lstrip("/")
         with self._lock:
             self._contents[key], self._faults[key], self._always[key] = content, list(faults), always
+            self._headers[key] = dict(headers or {})
         return self.url + quote(key)
 
     def requests_for(self, path: str) -> list[Request]:
@@ -137,10 +148,12 @@ class _Handler(BaseHTTPRequestHandler):
         content, fault = self.server.owner._take(request)
         if fault.stall_s and self.server.owner._stopped.wait(fault.stall_s):
             return
+        more: Mapping[str, object] = self.server.owner._headers.get(request.path, {})
         if fault.redirect_to is not None:
-            self._send(302, b"", {"Location": fault.redirect_to})
+            self._send(302, b"", {**self.server.owner._headers.get(request.path, {}), "Location": fault.redirect_to})
         elif fault.status is not None:
-            self._send(fault.status, b"", {} if fault.retry_after_s is None else {"Retry-After": fault.retry_after_s})
+            retry = {} if fault.retry_after_s is None else {"Retry-After": fault.retry_after_s}
+            self._send(fault.status, b"", {**more, **retry})
         elif content is None:
             self._send(404, b"")
         else:
@@ -152,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             at = fault.corrupt_at
             content = content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
         headers: dict[str, object] = {"ETag": etag, "Accept-Ranges": "none" if fault.ignore_range else "bytes"}
+        headers |= self.server.owner._headers.get(request.path, {})
         status, body = 200, content
         fresh = request.headers.get("if-range", etag) == etag
         if request.range is not None and fresh and not fault.ignore_range:

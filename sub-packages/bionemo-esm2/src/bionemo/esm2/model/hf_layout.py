@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.esm2.model.fair_esm import FairEsmForm
 from bionemo.esm2.model.model import ESM2Config
 from bionemo.llm.checkpoints.hf_names import with_current_names
 from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
@@ -66,6 +67,8 @@ def inv_freq_name(layer: int | str) -> str:
 
 class ESM2Layout:
     """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``."""
+
+    other_forms = (FairEsmForm(),)
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
         """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""

@@ -33,7 +33,7 @@ from bionemo.geneformer.embedding.results_table import (
     save_gene_sums,
 )
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
-from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
+from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -196,10 +196,9 @@ def reading_of(config: InferGeneformerConfig, module: GeneformerMaskedLM) -> Cou
 
 def fingerprint_of(config: InferGeneformerConfig, options: EmbeddingOptions, cells: Cells) -> dict[str, Any]:
     """Everything that decides on the content of the partitions."""
-    weights = config.checkpoint_path / WEIGHTS_FILE
     settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
     return settings | {
-        "weights": file_checksum(weights) if weights.is_file() else None,
+        "weights": model_fingerprint(config.checkpoint_path),
         "tokens_per_batch": options.max_tokens,
         "precision": options.precision,
         "cells": zlib.crc32("\n".join(cells.ids[cells.indices].tolist()).encode()),

@@ -22,7 +22,8 @@ from bionemo.geneformer.model.finetune_token_regressor import (
 )
 from bionemo.geneformer.model.head_layout import load_finetuned
 from bionemo.geneformer.model.model import GeneformerMaskedLM
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.hf_directory import load_state
+from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -66,7 +67,7 @@ def sequence_length_head(checkpoint_path: Path) -> CellHead:
     Raises:
         CheckpointError: The checkpoint is no Geneformer.
     """
-    loaded = load_checkpoint(checkpoint_path, SequenceLengthLayout())
+    loaded = load_model(checkpoint_path, SequenceLengthLayout())
     model = build_model(loaded.config, loaded.config.vocabulary, seed=0)
     assert isinstance(model, MegatronBioBertFineTuneSeqLengthModel)
     load_state(model, loaded.state, checkpoint_path)

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
-from bionemo.geneformer.model.dictionary_files import load_model_dictionaries
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.hf_layout import ARCHITECTURES, GeneformerLayout
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state, save_checkpoint
+from bionemo.geneformer.model.published_dictionaries import find_dictionaries
+from bionemo.llm.checkpoints.forms import load_any_form
+from bionemo.llm.checkpoints.hf_directory import load_state, save_checkpoint
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
+from bionemo.llm.checkpoints.model_source import ModelSource, locate_model
 from bionemo.llm.model.biobert.model import build_model
 
 
@@ -150,25 +152,22 @@ def save_finetuned(module: GeneformerWithHead, directory: str | Path, *, overwri
     save_checkpoint(directory, config, module.state_dict(), layout, overwrite=overwrite)
 
 
-def load_finetuned(directory: str | Path) -> GeneformerWithHead:
+def load_finetuned(source: ModelSource) -> GeneformerWithHead:
     """Load a fine-tuned model, ours or one that transformers trained.
 
     Args:
-        directory: Folder with config.json and safetensors.
+        source: Folder in Hugging Face layout, or a name on the Hugging Face Hub.
 
     Returns:
-        The model in float32 on the CPU, in evaluation mode, with the dictionaries that lie in the folder.
+        The model in float32 on the CPU, in evaluation mode, with the dictionaries of its folder or repository.
 
     Raises:
         CheckpointError: The folder is missing, damaged or holds another kind of model.
     """
-    layout = FinetunedLayout()
-    try:
-        loaded = load_checkpoint(directory, layout)
-    except CheckpointError as error:
-        raise error if str(directory) in str(error) else CheckpointError(f"{directory}: {error}") from error
+    located = locate_model(source)
+    loaded = load_any_form(located.path, FinetunedLayout())
     encoder = build_model(loaded.config.encoder, loaded.config.encoder.vocabulary, seed=0)
     module = GeneformerWithHead(encoder, loaded.config.head)
-    load_state(module, loaded.state, directory)
-    module.dictionaries = load_model_dictionaries(directory, loaded.config.encoder)
+    load_state(module, loaded.state, located.path)
+    module.dictionaries = find_dictionaries(located, loaded.config.encoder)
     return module.eval()

@@ -35,7 +35,7 @@ from bionemo.geneformer.perturbation.statistics import (
 )
 from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
 from bionemo.geneformer.perturbation.write_partitions import write_partitions
-from bionemo.llm.checkpoints.hf_directory import WEIGHTS_FILE, file_checksum
+from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.model.biobert.hidden_states import layer_index
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
@@ -132,10 +132,9 @@ def build_job_of(
 def fingerprint_of(config: PerturbGeneformerConfig, job: PerturbationJob) -> dict[str, Any]:
     """Everything that decides on the content of the partitions."""
     assert config.checkpoint_path is not None
-    weights = config.checkpoint_path / WEIGHTS_FILE
     settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
     return settings | {
-        "weights": file_checksum(weights) if weights.is_file() else None,
+        "weights": model_fingerprint(config.checkpoint_path),
         "tokens_per_batch": job.max_tokens,
         "cells": [zlib.crc32(partition.tobytes()) for partition in job.partitions],
         "lengths": zlib.crc32(job.cells.tokens.lengths.tobytes()),

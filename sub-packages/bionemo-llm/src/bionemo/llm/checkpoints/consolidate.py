@@ -13,9 +13,16 @@ from torch import Tensor
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_json
 from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, WEIGHTS_FILE, read_json, write_checksums, write_tensors
+from bionemo.llm.checkpoints.hf_directory import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    HuggingFaceLayout,
+    read_json,
+    write_checksums,
+    write_tensors,
+)
 from bionemo.llm.checkpoints.layouts import find_layout
-from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, moment_names
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, is_optimizer, moment_names
 from bionemo.llm.checkpoints.training_state import STATE_DIR
 from bionemo.llm.training.run_directory import RunDirectory
 
@@ -53,11 +60,7 @@ def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overw
     config = layout.config_from_hf(read_json(source / CONFIG_FILE), str(source))
     reader = ShardReader(source / SHARDS_DIR)
     reader.verify()
-    masters = moment_names(reader.names, "fp32_param")
-    weights = {
-        name: reader.read(masters.get(name, name)) for name in reader.names if not name.startswith("optimizer.")
-    }
-    tensors = layout.tensors_to_hf(weights, config)
+    tensors = whole_tensors(reader, layout, config)
     shapes = {name: tuple(tensor.shape) for name, tensor in layout.tensors_from_hf(tensors, config).items()}
     with atomic_directory(out_dir, overwrite=overwrite) as unfinished:
         for path in source.iterdir():
@@ -72,6 +75,24 @@ def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overw
         )
         write_checksums(unfinished)
     return out_dir
+
+
+def read_whole_tensors(checkpoint: Path, layout: HuggingFaceLayout[Any], config: Any) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint in shards under the names of the Hugging Face layout.
+
+    Raises:
+        CheckpointError: A shard is missing or damaged.
+    """
+    reader = ShardReader(checkpoint / SHARDS_DIR)
+    reader.verify()
+    return whole_tensors(reader, layout, config)
+
+
+def whole_tensors(reader: ShardReader, layout: HuggingFaceLayout[Any], config: Any) -> dict[str, Tensor]:
+    """Put weights together, each in the most exact copy that there is, under Hugging Face's names."""
+    masters = moment_names(reader.names, "fp32_param")
+    weights = {name: reader.read(masters.get(name, name)) for name in reader.names if not is_optimizer(name)}
+    return layout.tensors_to_hf(weights, config)
 
 
 def find_checkpoint(run_dir: Path, checkpoint: str) -> Path:

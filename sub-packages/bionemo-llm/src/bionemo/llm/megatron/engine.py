@@ -14,7 +14,8 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import CheckpointError, ConfigError
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, load_checkpoint, read_json
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
@@ -110,7 +111,7 @@ class MegatronEngine:
                 raise CheckpointError(
                     f"{self.task.start_from}: lies in shards. Make one folder of it with consolidate_checkpoint."
                 )
-            loaded = load_checkpoint(self.task.start_from, self.task.layout)
+            loaded = load_model(self.task.start_from, self.task.layout)
             shape, state = loaded.config, loaded.state
             self.check_model(shape)
             weights = WholeWeights(lambda: state, str(self.task.start_from))

@@ -11,7 +11,8 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.hf_directory import load_state
+from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
@@ -61,7 +62,7 @@ class LightningEngine:
         if source is None:
             model = build_model(task.model_config, task.vocabulary, seed=config.seed)
         else:
-            loaded = load_checkpoint(source, task.layout)
+            loaded = load_model(source, task.layout)
             if checkpoint is not None:
                 check_same_shape(loaded.config, task.model_config, source)
             model = build_model(loaded.config, task.vocabulary, seed=config.seed)
