@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from bionemo.core.data.size_aware_batching import TokenBudgetBatchSampler
-from bionemo.geneformer.data.count_sources import ArchiveCounts, CountSource
-from bionemo.geneformer.data.counts import Counts
+from bionemo.geneformer.data.count_sources import ArchiveCounts
+from bionemo.geneformer.data.counts import Counts, CountSource
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.packed_cells import PackedCellDataset, build_masking
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead

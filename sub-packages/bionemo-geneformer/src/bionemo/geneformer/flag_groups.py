@@ -47,6 +47,16 @@ class DictionaryFlags(FlagGroup):
 class CountFlags(FlagGroup):
     """How the counts of a matrix become cells."""
 
+    counts_layer: str | None = option(
+        None,
+        group=DATA,
+        help="Key of layers with the counts of an .h5ad file, or X; default: raw.X where there is one, else X.",
+    )
+    feature_type: str | None = option(
+        None,
+        group=DATA,
+        help="Feature type of multimodal data (column feature_types of var) that is ranked; default: Gene Expression.",
+    )
     gene_column: str | None = option(
         None, group=DATA, help="Column of var that identifies genes; default: the one with most known genes."
     )
@@ -85,6 +95,8 @@ class CountFlags(FlagGroup):
 
         return CountReading(
             max_length=max_length,
+            counts_layer=self.counts_layer,
+            feature_type=self.feature_type,
             gene_column=self.gene_column,
             allow_fractions=self.allow_fractional_counts,
             min_coverage=self.min_coverage,
@@ -95,11 +107,12 @@ class CountFlags(FlagGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixFlags(FlagGroup):
-    """Which matrix of a file holds the counts."""
+    """Which matrix of a file holds the counts, where ``--layer`` is not a layer of the model."""
 
-    layer: str | None = option(
+    counts_layer: str | None = option(
         None,
         group=DATA,
+        aliases=("--layer",),
         help="Key of layers with the counts of an .h5ad file, or X; default: raw.X where there is one, else X.",
     )
 

@@ -88,6 +88,7 @@ class Geneformer:
         embedding: Literal["cls", "cell"] | None = None,
         layer: int = -1,
         counts_layer: str | None = None,
+        feature_type: str | None = None,
         gene_column: str | None = None,
         empty_cells: Literal["error", "nan"] = "error",
         allow_fractional_counts: bool = False,
@@ -102,6 +103,7 @@ class Geneformer:
             embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
             layer: 0 is the last, -1 the one before.
             counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+            feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
             empty_cells: Whether a cell without known genes is an error, or gets NaN.
             allow_fractional_counts: Whether counts may be fractional.
@@ -121,6 +123,7 @@ class Geneformer:
             embedding=embedding,
             layer=layer,
             counts_layer=counts_layer,
+            feature_type=feature_type,
             gene_column=gene_column,
             empty_cells=empty_cells,
             allow_fractional_counts=allow_fractional_counts,
@@ -131,9 +134,10 @@ class Geneformer:
     def perturb(
         self,
         adata: "anndata.AnnData",
-        genes: Sequence[str] | None = None,
+        genes: str | Sequence[str] | None = None,
         *,
         counts_layer: str | None = None,
+        feature_type: str | None = None,
         gene_column: str | None = None,
         allow_fractional_counts: bool = False,
         min_coverage: float = 0.3,
@@ -143,8 +147,10 @@ class Geneformer:
 
         Args:
             adata: Raw counts, cells by genes; it is not changed.
-            genes: Ensembl ids or symbols, perturbed together; None perturbs every gene of a cell, one at a time.
+            genes: An Ensembl id or symbol, or several, perturbed together; None perturbs every gene of a cell, one
+                at a time.
             counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+            feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
             allow_fractional_counts: Whether counts may be fractional.
             min_coverage: Share of the counts that known genes must hold.
@@ -163,13 +169,14 @@ class Geneformer:
         from bionemo.geneformer.perturbation.settings import PerturbationSettings
 
         if genes is not None:
-            settings["genes"] = list(genes)
+            settings["genes"] = [genes] if isinstance(genes, str) else list(genes)
         return perturb_anndata(
             self.module.model,
             self.dictionaries,
             adata,
             from_mapping(PerturbationSettings, settings, source="perturb"),
             counts_layer=counts_layer,
+            feature_type=feature_type,
             gene_column=gene_column,
             allow_fractional_counts=allow_fractional_counts,
             min_coverage=min_coverage,

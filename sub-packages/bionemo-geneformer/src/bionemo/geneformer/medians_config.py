@@ -28,7 +28,8 @@ class GeneformerMediansConfig:
     gene_mapping: Path | None = option_like(DictionaryFlags, "gene_mapping", None)
     gene_names: Path | None = option_like(DictionaryFlags, "gene_names", None)
     gene_column: str | None = option_like(CountFlags, "gene_column", None)
-    layer: str | None = option_like(MatrixFlags, "layer", None)
+    counts_layer: str | None = option_like(MatrixFlags, "counts_layer", None)
+    feature_type: str | None = option_like(CountFlags, "feature_type", None)
     any_gene_ids: bool = option(
         False, help="Take identifiers as they are, symbols for example, instead of Ensembl gene ids alone."
     )

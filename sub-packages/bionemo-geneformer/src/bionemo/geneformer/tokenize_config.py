@@ -21,7 +21,7 @@ class TokenizeGeneformerConfig(DictionaryFlags, CountFlags):
     token_dictionary: Path = option_like(DictionaryFlags, "token_dictionary")
     gene_medians: Path = option_like(DictionaryFlags, "gene_medians")
     obs_columns: tuple[str, ...] = option((), help="Columns of obs to keep beside the tokens.")
-    layer: str | None = option_like(MatrixFlags, "layer", None)
+    counts_layer: str | None = option_like(MatrixFlags, "counts_layer", None)
     sum_duplicates: bool = option(True, help="Add the counts of columns of one gene; without it they are an error.")
     empty_cells: Literal["error", "skip"] = option_like(CellFlags, "empty_cells", "error")
     filter_pass: bool = option(True, help="Leave out cells whose obs column filter_pass, if there is one, is not 1.")

@@ -27,7 +27,7 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
         BionemoError: Bad input; the message names the file.
     """
     cells = TokenizedOnRead(
-        open_counts(config.data_path, layer=config.layer),
+        open_counts(config.data_path, layer=config.counts_layer, feature_type=config.feature_type),
         load_dictionaries(
             config.token_dictionary,
             config.gene_medians,

@@ -101,12 +101,20 @@ class TrainGeneformerConfig(DictionaryFlags, CountFlags, PretrainConfig):
         return SampleLimit("--seq-length", self.seq_length)
 
 
-ARCHIVE_FIELDS = ("gene_names", "gene_mapping", "gene_column")
 CONTRADICTIONS = (
     ("model", SHAPE_FIELDS),
     ("data_dir", ("train_tokens", "valid_tokens", "valid_fraction")),
     ("valid_tokens", ("valid_fraction",)),
-    ("train_tokens", (*ARCHIVE_FIELDS, "include_unrecognized_vocab_in_dataset", "allow_fractional_counts")),
+    (
+        "train_tokens",
+        (
+            "counts_layer",
+            "feature_type",
+            "gene_column",
+            "include_unrecognized_vocab_in_dataset",
+            "allow_fractional_counts",
+        ),
+    ),
     ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS, "hidden_dropout", "attention_dropout")),
 )
 

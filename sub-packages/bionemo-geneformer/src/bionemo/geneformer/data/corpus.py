@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
 from bionemo.core.progress import progress_bar
-from bionemo.geneformer.data.count_sources import CountSource
-from bionemo.geneformer.data.counts import Counts, check_counts, has_repeats, sum_duplicates
+from bionemo.geneformer.data.counts import Counts, CountSource, check_counts, has_repeats, sum_duplicates
 from bionemo.geneformer.data.gene_mapping import GeneResolver, build_gene_table, number_columns
 from bionemo.geneformer.data.medians import BYTES_PER_VALUE, GeneValues, Medians, find_medians
 

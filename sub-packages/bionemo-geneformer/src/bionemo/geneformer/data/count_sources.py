@@ -7,13 +7,14 @@ Letters: C cells of a source, B cells of a request, K stored values.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError, FormatError, MissingFileError
-from bionemo.geneformer.data.counts import Counts
+from bionemo.geneformer.data.counts import Counts, CountSource
+from bionemo.geneformer.data.feature_types import select_features
 from bionemo.geneformer.data.gene_mapping import GeneColumns
 from bionemo.scdl.io.row_gather import gather_rows
 
@@ -23,27 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
-
-
-class CountSource(Protocol):
-    """Cells by genes, read in batches of cells."""
-
-    @property
-    def name(self) -> str:
-        """What to call it in messages."""
-
-    @property
-    def gene_tables(self) -> list[GeneColumns]:
-        """The gene tables; an archive of several data sets may have several."""
-
-    def __len__(self) -> int:
-        """C, the number of cells."""
-
-    def read(self, rows: NDArray[np.int64]) -> Counts:
-        """Counts of cells, their columns numbered over the gene tables one after the other."""
-
-    def obs(self) -> "pd.DataFrame":
-        """What is known about the cells; the index is their ids."""
 
 
 class AnnDataCounts:
@@ -139,12 +119,22 @@ class ArchiveCounts:
         return self.dataset.obs_frame()
 
 
-def open_counts(path: str | os.PathLike[str], *, layer: str | None = None) -> CountSource:
+def open_adata(
+    adata: "anndata.AnnData", *, layer: str | None = None, feature_type: str | None = None, name: str = "adata"
+) -> CountSource:
+    """Take the counts of an AnnData object; see `open_counts`."""
+    return select_features(AnnDataCounts(adata, layer=layer, name=name), feature_type)
+
+
+def open_counts(
+    path: str | os.PathLike[str], *, layer: str | None = None, feature_type: str | None = None
+) -> CountSource:
     """Open an h5ad file or an SCDL archive.
 
     Args:
         path: ``.h5ad`` file, or folder of an archive.
         layer: For an h5ad file: which matrix; see `AnnDataCounts`.
+        feature_type: For multimodal data: which columns; see `select_features`.
 
     Raises:
         MissingFileError: There is no such file or folder.
@@ -157,10 +147,12 @@ def open_counts(path: str | os.PathLike[str], *, layer: str | None = None) -> Co
         raise MissingFileError(f"{path}: there is no such file or archive.")
     if path.is_dir():
         if layer is not None:
-            raise ConfigError(f"--layer {layer}: {path} is an archive, which holds one matrix. Leave it out.")
-        source: CountSource = ArchiveCounts.open(path)
+            raise ConfigError(
+                f"counts_layer (--counts-layer) {layer}: {path} is an archive, which holds one matrix. Leave it out."
+            )
+        source = select_features(ArchiveCounts.open(path), feature_type)
     else:
-        source = AnnDataCounts(_read_h5ad(path), layer=layer, name=str(path))
+        source = open_adata(_read_h5ad(path), layer=layer, feature_type=feature_type, name=str(path))
     if len(source) == 0:
         raise DataError(f"{path}: holds no cells.")
     return source
@@ -186,7 +178,9 @@ def _choose_matrix(adata: "anndata.AnnData", layer: str | None, name: str) -> tu
         var = adata.raw.var
         return adata.raw.X, adata.var if adata.var.index.equals(var.index) else var, "raw.X"
     if adata.X is None:
-        raise DataError(f"{name}: has no X. Name a matrix with --layer; there are {list(adata.layers)}.")
+        raise DataError(
+            f"{name}: has no X. Name a matrix with counts_layer (--counts-layer); there are {list(adata.layers)}."
+        )
     return adata.X, adata.var, "X"
 
 
@@ -218,5 +212,5 @@ def _text_columns(frame: "pd.DataFrame") -> GeneColumns:
     for name in map(str, frame.columns):
         values = frame[name]
         if values.dtype.kind not in "biufcmM":
-            columns[name] = ["" if text is None or text != text else str(text) for text in values]
+            columns[name] = values.astype(object).where(values.notna(), "").map(str).tolist()
     return columns

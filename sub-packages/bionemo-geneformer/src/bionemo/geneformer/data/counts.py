@@ -5,12 +5,17 @@
 Letters: B cells, K stored values.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
+from bionemo.geneformer.data.gene_mapping import GeneColumns
+
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 LOG_MAXIMUM = 20.0
@@ -28,6 +33,27 @@ class Counts(NamedTuple):
 
     row_ptr: NDArray[np.int64]
     """[B + 1] int64, cell b is at ``row_ptr[b]:row_ptr[b + 1]``."""
+
+
+class CountSource(Protocol):
+    """Cells by genes, read in batches of cells."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+
+    @property
+    def gene_tables(self) -> list[GeneColumns]:
+        """The gene tables; an archive of several data sets may have several."""
+
+    def __len__(self) -> int:
+        """C, the number of cells."""
+
+    def read(self, rows: NDArray[np.int64]) -> Counts:
+        """Counts of cells, their columns numbered over the gene tables one after the other."""
+
+    def obs(self) -> "pd.DataFrame":
+        """What is known about the cells; the index is their ids."""
 
 
 def check_counts(counts: Counts, rows: NDArray[np.int64], source: str, *, allow_fractions: bool = False) -> None:
@@ -58,7 +84,8 @@ def check_counts(counts: Counts, rows: NDArray[np.int64], source: str, *, allow_
     kind = "log-normalized" if float(values.max()) < LOG_MAXIMUM else "normalized"
     raise DataError(
         f"{_place(counts, rows, source, rounded != values)}: the data look {kind}, and ranking needs raw counts. "
-        "Choose another matrix with --layer, or pass --allow-fractional-counts if these are estimated counts."
+        "Choose another matrix with counts_layer (--counts-layer), or pass --allow-fractional-counts if these are "
+        "estimated counts."
     )
 
 

@@ -197,6 +197,7 @@ def build_gene_table(
                     f"{names[position]!r} (number {position}). Leave --no-sum-duplicates out to add their counts."
                 )
     dropped = [name for name, gene in zip(names, genes, strict=True) if gene is None]
+    warn_of_mixed_identifiers(names, genes, id_column, source)
     logger.info(
         "%s: %d of %d genes are known (by %s), %d columns are added to another one of the same gene",
         source,
@@ -206,6 +207,25 @@ def build_gene_table(
         num_summed,
     )
     return GeneTable(genes, id_column, dropped, num_summed)
+
+
+def warn_of_mixed_identifiers(names: Sequence[str], genes: Sequence[str | None], id_column: str, source: str) -> None:
+    """Warn of genes by symbol among Ensembl ids: antibodies and other features are often named like genes."""
+    by_symbol = [
+        name
+        for name, gene in zip(names, genes, strict=True)
+        if gene is not None and _ENSEMBL.fullmatch(name.strip()) is None
+    ]
+    num_ensembl = sum(_ENSEMBL.fullmatch(name.strip()) is not None for name in names)
+    if by_symbol and 2 * num_ensembl > len(names):
+        logger.warning(
+            "%s: %r holds Ensembl ids, but %d features are named like genes (%s); their counts are added to those of "
+            "the genes. If they are antibodies or guides, leave them out, or add a column feature_types",
+            source,
+            id_column,
+            len(by_symbol),
+            ", ".join(by_symbol[:5]) + (", ..." if len(by_symbol) > 5 else ""),
+        )
 
 
 @dataclass(frozen=True)

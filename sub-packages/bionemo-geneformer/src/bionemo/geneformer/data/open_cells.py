@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError, MissingFileError
 from bionemo.geneformer.data.arrow_dataset import is_arrow_dataset
-from bionemo.geneformer.data.count_sources import CountSource, open_counts
+from bionemo.geneformer.data.count_sources import open_counts
+from bionemo.geneformer.data.counts import CountSource
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.tokenize_on_read import MIN_COVERAGE, TokenizedOnRead
 from bionemo.geneformer.data.tokenized_cells import ArrowTokens, TokenizedCells, open_tokenized
@@ -33,9 +34,11 @@ ID_COLUMN = "cell_id"
 
 @dataclass(frozen=True, kw_only=True)
 class CountReading:
-    """How counts become tokens; `TokenizedOnRead` describes each field."""
+    """How counts become tokens; `open_counts` and `TokenizedOnRead` describe the fields."""
 
     max_length: int | None = None
+    counts_layer: str | None = None
+    feature_type: str | None = None
     gene_column: str | None = None
     allow_fractions: bool = False
     min_coverage: float = MIN_COVERAGE
@@ -124,7 +127,8 @@ def open_cells(
         return Cells(tokens, tokens.obs, subset, str(path), id_column)
     if not dictionaries.medians:
         raise ConfigError(f"{path}: counts are ranked by --gene-medians; give the file, or tokenized cells.")
-    return tokenize_counts(open_counts(path), dictionaries, reading, name=str(path), id_column=id_column)
+    source = open_counts(path, layer=reading.counts_layer, feature_type=reading.feature_type)
+    return tokenize_counts(source, dictionaries, reading, name=str(path), id_column=id_column)
 
 
 def tokenize_counts(

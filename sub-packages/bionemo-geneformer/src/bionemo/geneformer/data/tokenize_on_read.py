@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.count_sources import CountSource
-from bionemo.geneformer.data.counts import Counts, check_counts
+from bionemo.geneformer.data.counts import Counts, CountSource, check_counts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.gene_mapping import GeneResolver, build_gene_table
 from bionemo.geneformer.data.rank_encoding import RankEncoder, Tokens

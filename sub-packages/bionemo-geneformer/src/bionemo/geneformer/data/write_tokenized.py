@@ -194,8 +194,8 @@ def _record_batch(tokens: NDArray[np.int32], lengths: NDArray[np.int64], obs: "p
     for name in obs.columns:
         values = obs[name]
         if values.dtype.kind not in "biuf":  # text, categories, mixtures
-            values = values.astype(object).map(lambda value: None if value is None or value != value else str(value))
-            columns[name] = pa.array(values, pa.string(), from_pandas=True)
+            texts = values.astype(object).map(str, na_action="ignore")
+            columns[name] = pa.array(texts.where(values.notna(), None), pa.string(), from_pandas=True)
         else:
             columns[name] = pa.array(values, from_pandas=True)
     return pa.RecordBatch.from_pydict(columns)

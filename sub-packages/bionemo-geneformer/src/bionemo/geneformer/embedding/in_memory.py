@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import GeneformerMaskedLM
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
 from bionemo.geneformer.data.tokenize_on_read import MIN_COVERAGE
@@ -30,6 +30,7 @@ def embed_anndata(
     embedding: EmbeddingKind | None = None,
     layer: int = -1,
     counts_layer: str | None = None,
+    feature_type: str | None = None,
     gene_column: str | None = None,
     empty_cells: Literal["error", "nan"] = "error",
     allow_fractional_counts: bool = False,
@@ -45,6 +46,7 @@ def embed_anndata(
         embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
         layer: 0 is the last, -1 the one before.
         counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one, else X.
+        feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
         empty_cells: Whether a cell without known genes is an error, or gets NaN.
         allow_fractional_counts: Whether counts may be fractional.
@@ -73,7 +75,9 @@ def embed_anndata(
         min_coverage=min_coverage,
         empty_cells="error" if empty_cells == "error" else "skip",
     )
-    cells = tokenize_counts(AnnDataCounts(adata, layer=counts_layer), dictionaries, reading, name="adata")
+    cells = tokenize_counts(
+        open_adata(adata, layer=counts_layer, feature_type=feature_type), dictionaries, reading, name="adata"
+    )
     embeddings = np.full((adata.n_obs, embedder.hidden_size), np.nan, dtype=np.float32)
     embeddings[cells.indices] = embedder.embed(cells.tokens, cells.indices).embeddings[kind]
     return embeddings

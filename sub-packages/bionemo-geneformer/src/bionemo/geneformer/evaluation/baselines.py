@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
 from bionemo.core.optional_deps import require
-from bionemo.geneformer.data.count_sources import CountSource
-from bionemo.geneformer.data.counts import check_counts
+from bionemo.geneformer.data.counts import CountSource, check_counts
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
-from bionemo.geneformer.flag_groups import CellFlags
+from bionemo.geneformer.flag_groups import CellFlags, CountFlags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,8 @@ class EvaluateGeneformerConfig:
     results_path: Path = option_like(SharedFlags, "results_path")
     batch_column: str | None = option(None, help="Column of obs with batches, to measure how they mix.")
     id_column: str | None = option_like(CellFlags, "id_column", None)
-    counts_layer: str | None = option(
-        None, help="With an .h5ad file: key of layers, or X; None is raw.X where there is one, else X."
-    )
+    counts_layer: str | None = option_like(CountFlags, "counts_layer", None)
+    feature_type: str | None = option_like(CountFlags, "feature_type", None)
     num_folds: int = option(5, help="Folds of the stratified cross-validation.")
     num_components: int = option(50, help="Principal components of the baseline.")
     num_variable_genes: int = option(2_000, help="Genes of the baseline of variable genes.")

@@ -16,7 +16,8 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError, DataError, FormatError
 from bionemo.core.files import atomic_directory, write_json, write_text
 from bionemo.core.optional_deps import require
-from bionemo.geneformer.data.count_sources import CountSource, open_counts
+from bionemo.geneformer.data.count_sources import open_counts
+from bionemo.geneformer.data.counts import CountSource
 from bionemo.geneformer.embedding.results_table import read_embeddings
 from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalized, principal_components, variable_genes
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
@@ -62,7 +63,7 @@ def run_evaluation(config: EvaluateGeneformerConfig) -> Path:
         raise ConfigError(f"--results-path {config.results_path}: exists already. Choose another name or remove it.")
     for module in ("sklearn", "umap") if config.umap else ("sklearn",):
         require(module, extra=EXTRA)
-    source = open_counts(config.data_path, layer=config.counts_layer)
+    source = open_counts(config.data_path, layer=config.counts_layer, feature_type=config.feature_type)
     cells = choose_cells(config, source)
     features = dict(cells.embeddings)
     matrix = log_normalized(source, cells.rows)

@@ -22,7 +22,7 @@ MEDIANS_FILE = "medians.json"
 GENE_MAPPING_FILE = "gene_mapping.json"
 
 
-class ModelVocabulary(Protocol):
+class VocabularyRecord(Protocol):
     """What a `GeneformerConfig` says about the vocabulary that its model was trained with."""
 
     @property
@@ -46,7 +46,7 @@ def save_model_dictionaries(dictionaries: Dictionaries, directory: Path) -> None
             write_bytes(directory / name, dictionary_bytes(content))
 
 
-def load_model_dictionaries(directory: str | Path, config: ModelVocabulary) -> Dictionaries | None:
+def load_model_dictionaries(directory: str | Path, config: VocabularyRecord) -> Dictionaries | None:
     """Read the dictionaries of a checkpoint.
 
     Args:
@@ -94,7 +94,7 @@ class DictionaryFlags(Protocol):
 
 
 def read_model_dictionaries(
-    flags: DictionaryFlags, own: Dictionaries | None, config: ModelVocabulary | None, source: Path | None
+    flags: DictionaryFlags, own: Dictionaries | None, config: VocabularyRecord | None, source: Path | None
 ) -> Dictionaries:
     """Read what the flags name; what they leave open is taken from a checkpoint.
 
@@ -128,7 +128,7 @@ def read_model_dictionaries(
     )
 
 
-def check_vocabulary(tokenizer: GeneTokenizer, config: ModelVocabulary, source: str) -> None:
+def check_vocabulary(tokenizer: GeneTokenizer, config: VocabularyRecord, source: str) -> None:
     """Refuse a vocabulary of another version than the model's.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bionemo.core.config_fields import closest
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.gene_mapping import GeneResolver
+from bionemo.geneformer.data.gene_mapping import GeneResolver, without_version
 from bionemo.geneformer.perturbation.shift_table import SEPARATOR, GeneLabel
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 
@@ -33,12 +33,16 @@ class GeneNaming:
         for gene in genes:
             ensembl_id = self._resolver.resolve(gene)
             if ensembl_id is None:
-                names = [*self._tokenizer.gene_to_ens, *self._tokenizer.vocab]
-                raise DataError(f"gene {gene}: is not in the model's vocabulary.{closest(gene, names)}")
+                raise DataError(f"gene {gene}: is not in the model's vocabulary.{self._hint(gene)}")
             if ensembl_id in found:
                 raise DataError(f"genes {found[ensembl_id]} and {gene}: are the same, {ensembl_id}. Name it once.")
             found[ensembl_id] = gene
         return tuple(self._tokenizer.vocab[ensembl_id] for ensembl_id in found)
+
+    def _hint(self, gene: str) -> str:
+        if not self._tokenizer.gene_to_ens and without_version(gene) == gene:
+            return " It knows no gene symbols: give an Ensembl id, or load symbols with gene_names (--gene-names)."
+        return closest(gene, [*self._tokenizer.gene_to_ens, *self._tokenizer.vocab])
 
     def gene(self, token: int) -> str:
         """Ensembl id of a token."""

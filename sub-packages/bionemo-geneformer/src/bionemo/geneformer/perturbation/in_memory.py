@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
 from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_per_batch
@@ -29,6 +29,7 @@ def perturb_anndata(
     settings: PerturbationSettings,
     *,
     counts_layer: str | None = None,
+    feature_type: str | None = None,
     gene_column: str | None = None,
     allow_fractional_counts: bool = False,
     min_coverage: float = 0.3,
@@ -41,6 +42,7 @@ def perturb_anndata(
         adata: Raw counts, cells by genes.
         settings: What to do.
         counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+        feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
         allow_fractional_counts: Whether counts may be fractional.
         min_coverage: Share of the counts that known genes must hold.
@@ -67,7 +69,9 @@ def perturb_anndata(
         min_coverage=min_coverage,
         empty_cells="skip",
     )
-    cells = tokenize_counts(AnnDataCounts(adata, layer=counts_layer), dictionaries, reading, name="adata")
+    cells = tokenize_counts(
+        open_adata(adata, layer=counts_layer, feature_type=feature_type), dictionaries, reading, name="adata"
+    )
     job = build_job(
         settings,
         tokenizer,

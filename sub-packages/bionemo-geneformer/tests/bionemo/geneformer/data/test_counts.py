@@ -32,7 +32,7 @@ def test_counts_of_any_type_pass(values):
         ([np.inf, 2.0, 3.0], "data: cell 40 has the value inf"),
         (
             [1.0, 2.5, 3.0],
-            "cell 17 has the value 2.5: the data look log-normalized.*--layer.*--allow-fractional-counts",
+            "cell 17 has the value 2.5: the data look log-normalized.*--counts-layer.*--allow-fractional-counts",
         ),
         (np.float32([22.5, 2.0, 3.0]), "cell 40 has the value 22.5: the data look normalized"),
     ],

@@ -183,7 +183,7 @@ def test_input_that_holds_no_counts(tmp_path, files):
     (tmp_path / "bad.h5ad").write_bytes(b"no")
     with pytest.raises(FormatError, match="not read as an h5ad file"):
         open_counts(tmp_path / "bad.h5ad")
-    with pytest.raises(ConfigError, match=r"--layer counts: .* is an archive"):
+    with pytest.raises(ConfigError, match=r"\(--counts-layer\) counts: .* is an archive"):
         open_counts(files / "archive", layer="counts")
     CELLS.to_anndata()[:0].copy().write_h5ad(tmp_path / "empty.h5ad")
     with pytest.raises(DataError, match=r"empty\.h5ad: holds no cells"):

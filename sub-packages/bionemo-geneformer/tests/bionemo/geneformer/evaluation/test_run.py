@@ -20,6 +20,8 @@ from bionemo.testing.cells import make_cells
 pytest.importorskip("sklearn")
 
 FLAGS = """
+--version
+--feature-type
 --data-path --embeddings-path --label-column --results-path --batch-column --id-column --counts-layer --num-folds
 --num-components --num-variable-genes --max-cells --umap --no-umap --seed --config --debug --help -h
 """

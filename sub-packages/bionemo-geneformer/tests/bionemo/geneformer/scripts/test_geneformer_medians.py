@@ -15,6 +15,7 @@ from bionemo.testing.cells import make_cells
 
 
 FLAGS = """
+--counts-layer --feature-type
 --data-path --output-path --save-token-dictionary --model --token-dictionary --gene-mapping --gene-names --gene-column
 --layer --any-gene-ids --no-any-gene-ids --min-cells --allow-fractional-counts --no-allow-fractional-counts
 --max-memory-mb --overwrite --no-overwrite --config --debug --version --help -h

@@ -10,6 +10,7 @@ from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, chec
 
 
 FLAGS = """
+--counts-layer --feature-type
 --accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint-path --config --cosine --data-path
 --debug --version --devices --embedding --filter-cells
 --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names

@@ -17,6 +17,7 @@ from bionemo.testing.cells import make_cells
 
 
 FLAGS = """
+--counts-layer --feature-type
 --data-path --output-path --model --token-dictionary --gene-medians --gene-mapping --gene-names --obs-columns --layer
 --gene-column --sum-duplicates --no-sum-duplicates --empty-cells --filter-pass --no-filter-pass
 --allow-fractional-counts --no-allow-fractional-counts --min-coverage --seq-length --cells-per-shard

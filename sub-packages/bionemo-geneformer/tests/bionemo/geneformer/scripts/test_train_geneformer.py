@@ -13,10 +13,11 @@ from bionemo.llm.training.config import PretrainConfig
 
 
 OWN_FLAGS = """
---allow-fractional-counts --attention-dropout --biobert-spec-option --cosine-hold-frac --cosine-rampup-frac --data-dir
---empty-cells --ffn-hidden-size --gene-column --gene-mapping --gene-medians --gene-names --hidden-dropout
---hidden-size --include-unrecognized-vocab-in-dataset --min-coverage --model --num-attention-heads --num-layers
---seq-length --token-dictionary --train-tokens --training-model-config-class --valid-fraction --valid-tokens
+--allow-fractional-counts --attention-dropout --biobert-spec-option --cosine-hold-frac --cosine-rampup-frac
+--counts-layer --data-dir --empty-cells --feature-type --ffn-hidden-size --gene-column --gene-mapping
+--gene-medians --gene-names --hidden-dropout --hidden-size --include-unrecognized-vocab-in-dataset
+--min-coverage --model --num-attention-heads --num-layers --seq-length --token-dictionary --train-tokens
+--training-model-config-class --valid-fraction --valid-tokens
 """
 
 
