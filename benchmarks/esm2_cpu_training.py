@@ -12,14 +12,23 @@ Three ways to train on the same sequences of natural lengths (cut at 1,024 token
 Each round draws a pool of 128 sequences and trains on all of it in every way, so that none gets easier lengths (long
 sequences cost far more per token than short ones). Rates count tokens of sequences, never padding, per CPU-second of
 the whole process, because cores may be shared; ratios are medians over the rounds.
+
+    python benchmarks/esm2_cpu_training.py --under-load [--rounds 5] [--fasta FILE]
+
+compares `train_esm2` as it is, with a short spin of idle OpenMP threads, against OpenMP's default, alone and beside
+other processes: two busy ones, and two that run torch on two threads each. Runs alternate; rates are tokens per second
+of wall clock, medians of the rows of metrics.csv.
 """
 
 import argparse
+import contextlib
 import os
 import statistics
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,12 +42,14 @@ import torch  # noqa: E402 - after the switches above
 from transformers import EsmConfig, EsmForMaskedLM  # noqa: E402
 
 from bionemo.core.data.size_aware_batching import TokenBudgetBatchSampler  # noqa: E402
+from bionemo.core.openmp import POLICY_VARIABLES  # noqa: E402
 from bionemo.esm2.api import build_esm2, esm2_config  # noqa: E402
 from bionemo.esm2.data.packed_dataset import PackedProteinDataset, build_masking  # noqa: E402
 from bionemo.esm2.data.sequence_store import SequenceStore  # noqa: E402
 from bionemo.esm2.data.sequence_store_writer import open_or_build_store  # noqa: E402
 from bionemo.esm2.model.hf_layout import ESM2Layout  # noqa: E402
 from bionemo.llm.lightning import packed_forward_step, packed_loss  # noqa: E402
+from bionemo.llm.training.metrics_csv import read_metrics  # noqa: E402
 from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer  # noqa: E402
 from bionemo.testing.data.fasta import write_fasta  # noqa: E402
 from bionemo.testing.proteins import make_proteins  # noqa: E402
@@ -112,6 +123,61 @@ def hugging_face_pass(store: SequenceStore, *, grouped: bool, padding: list[floa
     return train_on
 
 
+LOADS = {
+    "alone": (None, 0.95),
+    "two busy processes": ("while True: pass", 1.8),
+    "two torch processes": (
+        "import torch; torch.set_num_threads(2); x = torch.randn(512, 512)\nwhile True: torch.relu(x @ x)",
+        2.5,
+    ),
+}
+"""What runs beside the training, twice, and the least ratio of rates that we want there."""
+
+SMALL_RUN = (
+    *"--num-layers 4 --hidden-size 128 --num-attention-heads 4 --ffn-hidden-size 512 --max-seq-length 512".split(),
+    *"--tokens-per-batch 2048 --num-steps 60 --log-every-n-steps 5 --val-check-interval 60".split(),
+    *"--limit-val-batches 1 --disable-checkpointing --accelerator cpu --num-dataset-workers 0".split(),
+)
+
+
+@contextlib.contextmanager
+def two_processes(code: str | None) -> Iterator[None]:
+    """Run Python code in two processes beside the block; None runs nothing."""
+    environment = {name: value for name, value in os.environ.items() if name not in POLICY_VARIABLES}
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2 if code else 0)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def train_rate(store_path: Path, folder: Path, *, default_spin: bool) -> float:
+    """Train by the command; tokens per second of wall clock, median of the rows after the first two."""
+    environment = {name: value for name, value in os.environ.items() if name not in POLICY_VARIABLES}
+    if default_spin:
+        environment["GOMP_SPINCOUNT"] = "300000"  # libgomp's default; naming it keeps the command from choosing
+    flags = ["--train-fasta", store_path, "--result-dir", folder, "--experiment-name", f"run-{time.time_ns()}"]
+    command = [sys.executable, "-m", "bionemo.esm2.scripts.train_esm2", *SMALL_RUN, *map(str, flags)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    rates = read_metrics(Path(done.stdout.strip()) / "metrics.csv")["tokens_per_s"]
+    return float(np.median(rates[~np.isnan(rates)][2:]))
+
+
+def measure_under_load(store_path: Path, folder: Path, rounds: int) -> None:
+    """Print the rates with a short and with the default spin, alternating, in each situation."""
+    print(f"train_esm2, torch {torch.__version__}, {os.cpu_count()} cores, tokens/s; medians of {rounds} rounds")
+    for name, (code, bar) in LOADS.items():
+        rates: dict[bool, list[float]] = {False: [], True: []}
+        with two_processes(code):
+            for number in range(rounds):
+                for default_spin in (False, True) if number % 2 else (True, False):
+                    rates[default_spin].append(train_rate(store_path, folder, default_spin=default_spin))
+        ours, default = statistics.median(rates[False]), statistics.median(rates[True])
+        print(f"  {name:20} short spin {ours:8.0f}, default {default:8.0f}: {ours / default:.2f} x (bar {bar})")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="ESM-2 8M training on a CPU: packed against padded.")
@@ -122,6 +188,9 @@ def main() -> None:
     parser.add_argument(
         "--fasta", type=Path, default=REAL_DATA, help="sequences; generated ones where the file is absent"
     )
+    parser.add_argument(
+        "--under-load", action="store_true", help="compare spins of OpenMP beside other processes instead"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with TemporaryDirectory() as folder:
@@ -130,6 +199,9 @@ def main() -> None:
             fasta = Path(folder) / "generated.fasta"
             write_fasta(fasta, make_proteins(4000, min_length=40, max_length=1400))
         store = open_or_build_store(fasta, Path(folder) / "store")
+        if arguments.under_load:
+            measure_under_load(Path(folder) / "store", Path(folder) / "runs", arguments.rounds)
+            return
         padding: dict[str, list[float]] = {"random": [], "grouped": []}
         passes = {
             "ours": our_pass(store),

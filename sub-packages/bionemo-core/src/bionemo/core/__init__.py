@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """High-level interfaces, data sampling, atomic files and errors that every BioNeMo package shares."""
 
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import platformdirs
+from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
+from bionemo.core.lazy import lazy_exports
 
 
-__all__ = ("BIONEMO_CACHE_DIR",)
+if TYPE_CHECKING:
+    from bionemo.core.data.load import load
+    from bionemo.core.errors import BionemoError
 
-BIONEMO_CACHE_DIR = Path(
-    os.environ.get("BIONEMO_CACHE_DIR") or platformdirs.user_cache_dir(appname="bionemo", appauthor="nvidia")
-)
-"""Where downloads are kept; made on the first write. The environment variable of the same name sets it."""
+
+__all__ = ("BIONEMO_CACHE_DIR", "BionemoError", "load")
+
+__getattr__ = lazy_exports(__name__, {"BionemoError": "bionemo.core.errors", "load": "bionemo.core.data.load"})

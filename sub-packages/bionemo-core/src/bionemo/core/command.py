@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from bionemo.core.config import parse
 from bionemo.core.config_parser import distribution_of, version_line
 from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, ConfigError
+from bionemo.core.openmp import prefer_short_spin
 from bionemo.core.ranks import process_rank
 
 
@@ -70,6 +71,7 @@ class Command(Generic[ConfigT]):
     def run(self, argv: Sequence[str]) -> int:
         """Parse, import the job, run it and print what it made; errors are raised."""
         config = self.parse(argv)
+        prefer_short_spin()
         if self.prepare is not None:
             self.prepare()
         result = _load_job(self.job)(config)

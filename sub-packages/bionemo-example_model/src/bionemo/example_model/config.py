@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core import BIONEMO_CACHE_DIR
+from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, random_split
 
-from bionemo.core import BIONEMO_CACHE_DIR
+from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
 from bionemo.core.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper, MultiEpochDatasetResampler
 from bionemo.core.errors import CheckpointError
 from bionemo.example_model.digits import SIZE, MNISTCustomDataset, MnistItem

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args
 
 import pooch
 
-from bionemo.core import BIONEMO_CACHE_DIR
+from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
 from bionemo.core.command import print_result
 from bionemo.core.data import archives
 from bionemo.core.data.download_cache import cached_path, lock, make_cache_dir, remember_path

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bionemo.core import BIONEMO_CACHE_DIR
+from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
 from bionemo.core.errors import ChecksumError, ConfigError, ResourceError
 from bionemo.core.files import atomic_file
 

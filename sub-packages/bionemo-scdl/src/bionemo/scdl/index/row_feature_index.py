@@ -30,7 +30,7 @@ Label = str | None
 def package_version() -> str:
     """Version of the installed ``bionemo-scdl``."""
     try:
-        return version("bionemo.scdl")
+        return version("bionemo-scdl")
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "0"
 
