@@ -5,6 +5,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -23,6 +24,11 @@ class UnsafeArchiveError(ResourceError):
 
 # zipfile raises RuntimeError for encrypted members and unknown compressions.
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, RuntimeError)
+_REFUSED_BY_TARFILE = (
+    *("AbsolutePathError", "OutsideDestinationError", "SpecialFileError"),
+    *("AbsoluteLinkError", "LinkOutsideDestinationError", "LinkFallbackError"),
+)
+"""Subclasses of tarfile.FilterError, by name: Python below 3.11.4 lacks them."""
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -80,14 +86,28 @@ def unpack_tar(path: Path, members: list[tarfile.TarInfo], archive: tarfile.TarF
     """Unpack checked members of an open tar into a folder that appears when it is complete."""
     try:
         with atomic_directory(extract_dir, overwrite=True) as folder:
-            archive.extractall(folder, members=members, filter="data")
+            _extract_all(archive, folder, members)
             # tarfile stops at the end mark; reading on to the end lets gzip and its like compare their checksums.
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
                 pass
-    except tarfile.FilterError as error:
-        raise UnsafeArchiveError(f"{path}: {error}") from error
     except _DAMAGED as error:
+        if type(error).__name__ in _REFUSED_BY_TARFILE:
+            raise UnsafeArchiveError(f"{path}: {error}") from error
         raise _damaged(path, error) from error
+
+
+def _extract_all(archive: tarfile.TarFile, folder: Path, members: list[tarfile.TarInfo]) -> None:
+    """Extract checked members without their owners and special mode bits, also where tarfile has no filters.
+
+    Filters came with Python 3.11.4; Debian 12 has 3.11.2.
+    """
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, members=members, filter="data")
+        return
+    for member in members:
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    archive.extractall(folder, members=members)
 
 
 def unpack_zip(path: Path, archive: zipfile.ZipFile, extract_dir: Path) -> None:

@@ -5,6 +5,8 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import pathlib
 import tarfile
 import zipfile
 
@@ -43,6 +45,27 @@ def test_tar_with_links_inside(tmp_path):
     _SafeUntar()._extract_file(path, str(tmp_path / "out"))
     for name in ("file", "deep/link", "same", "hard"):
         assert (tmp_path / "out" / "top" / name).read_bytes() == b"content"
+
+
+def test_a_python_whose_tarfile_has_no_filters(tmp_path, monkeypatch):
+    """Debian 12 has Python 3.11.2; filters came with 3.11.4."""
+    script, content = member("run.sh", content=b"exit")
+    script.mode, script.uid, script.gid = 0o6775, 12345, 12345
+    path = write_tar(
+        tmp_path / "a.tar.gz", member("top", DIR), (script, content), member("top/link", SYM, "../run.sh")
+    )
+    extract_all = tarfile.TarFile.extractall
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.delattr(tarfile, "FilterError")
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda self, path, members: extract_all(self, path, members))
+    _SafeUntar()._extract_file(path, str(tmp_path / "out"))
+    assert (tmp_path / "out" / "top" / "link").read_bytes() == b"exit"
+    state = (tmp_path / "out" / "run.sh").stat()
+    assert (state.st_mode & 0o7777, state.st_uid) == (0o755, os.getuid())
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(pathlib.Path(path).read_bytes()[:-9])
+    with pytest.raises(FormatError, match="damaged"):
+        _SafeUntar()._extract_file(str(cut), str(tmp_path / "cut"))
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "a\\..\\evil", "C:/evil"])
