@@ -6,7 +6,7 @@ Letters: C cells, S tokens of a cell, H hidden, V vocabulary, T tokens of a pack
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -120,7 +120,12 @@ class CellEmbedder:
         return GeneMeans(self.tokenizer.vocab_size, self.hidden_size, self.tokenizer.all_special_ids, self.device)
 
     def embed(
-        self, cells: TokenizedCells, indices: NDArray[np.int64], *, gene_means: GeneMeans | None = None
+        self,
+        cells: TokenizedCells,
+        indices: NDArray[np.int64],
+        *,
+        gene_means: GeneMeans | None = None,
+        on_cells: Callable[[int], object] | None = None,
     ) -> CellOutputs:
         """Embed cells.
 
@@ -128,6 +133,7 @@ class CellEmbedder:
             cells: Tokenized cells, none without a gene.
             indices: [C] int64, which of them.
             gene_means: Where the genes of these cells are added up.
+            on_cells: Called with the number of cells of each packed batch that is computed, such as a bar's update.
 
         Raises:
             DataError: A cell has no gene, or tokens of another vocabulary.
@@ -155,6 +161,8 @@ class CellEmbedder:
                     head_outputs.append(self.head.predict(states.batch).float().cpu().numpy())
                 order.append(places)
             ragged.update(zip(places.tolist(), self._split(states), strict=True))
+            if on_cells is not None:
+                on_cells(len(places))
         if self.head is not None:
             outputs.predictions = self.head.to_columns(np.concatenate(head_outputs)[np.argsort(np.concatenate(order))])
         targets: tuple[list[Any], ...] = (outputs.input_ids, outputs.hidden_states, outputs.token_logits)

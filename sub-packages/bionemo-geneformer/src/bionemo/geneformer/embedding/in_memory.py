@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError
+from bionemo.core.progress import progress_bar
 from bionemo.geneformer.api import GeneformerMaskedLM
 from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
@@ -79,5 +80,7 @@ def embed_anndata(
         open_adata(adata, layer=counts_layer, feature_type=feature_type), dictionaries, reading, name="adata"
     )
     embeddings = np.full((adata.n_obs, embedder.hidden_size), np.nan, dtype=np.float32)
-    embeddings[cells.indices] = embedder.embed(cells.tokens, cells.indices).embeddings[kind]
+    with progress_bar(total=len(cells.indices), unit="cell", description="Embedding") as bar:
+        outputs = embedder.embed(cells.tokens, cells.indices, on_cells=bar.update)
+    embeddings[cells.indices] = outputs.embeddings[kind]
     return embeddings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bionemo.core.errors import ConfigError
+from bionemo.core.progress import progress_bar
 from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import CountReading, tokenize_counts
@@ -80,6 +81,10 @@ def perturb_anndata(
         max_tokens=default_tokens_per_batch(device.type),
     )
     states = embed_states(encode, job)
-    tables = [measure_partition(encode, job, partition, states).shifts for partition in job.partitions]
+    tables = []
+    with progress_bar(total=job.num_cells, unit="cell", description="Perturbing") as bar:
+        for partition in job.partitions:
+            tables.append(measure_partition(encode, job, partition, states).shifts)
+            bar.update(len(partition))
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame

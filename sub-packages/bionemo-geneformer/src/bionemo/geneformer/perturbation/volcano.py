@@ -29,6 +29,8 @@ _AXES = (
     ("Test_vs_null_avg_shift", "Test_vs_null_FDR", "mean shift in test cells minus that in null cells (cosine)"),
 )
 _MAX_LABELS = 12
+_MIN_CAP = 10.0
+"""Heights below are always drawn where they are: an FDR of 1e-10."""
 
 # Okabe and Ito's palette: told apart with every common kind of colour vision, and in grey.
 _TOWARDS, _AWAY, _OTHER, _LINE = "#D55E00", "#0072B2", "#BBBBBB", "#888888"
@@ -69,6 +71,8 @@ def draw_volcano(figure: Figure, table: Table, *, max_fdr: float = 0.05) -> Axes
         raise ConfigError(f"A volcano plot needs shifts with false discovery rates, found {list(table)}.")
     shift_column, rate_column, meaning = next(axis for axis in _AXES if axis[0] in table)
     shifts, heights = table[shift_column], significance(table[rate_column])
+    cap = height_cap(heights)
+    is_capped, heights = heights > cap, np.minimum(heights, cap)
     significant = table["Sig"] == 1
     few = table["Few_detections"] == 1
     axes = figure.add_subplot()
@@ -88,9 +92,13 @@ def draw_volcano(figure: Figure, table: Table, *, max_fdr: float = 0.05) -> Axes
                     linewidths=0.9,
                     label=f"{text}{note} ({int(part.sum())})",
                 )
+    if is_capped.any():
+        axes.scatter(
+            shifts[is_capped], heights[is_capped], s=40, marker="^", color=_LINE, zorder=0,
+            label=f"FDR below {10**-cap:.0e} ({int(is_capped.sum())})",
+        )  # fmt: skip
     axes.axhline(-np.log10(max_fdr), color=_LINE, linestyle=(0, (5, 3)), linewidth=1)
     axes.axvline(0, color=_LINE, linewidth=0.8)
-    _name_genes(axes, table, shifts, heights, significant)
     axes.set_xlabel(meaning)
     axes.set_ylabel("-log10 of the false discovery rate")
     axes.set_title(f"{len(shifts)} perturbed genes, {int(significant.sum())} significant", loc="left", fontsize=12)
@@ -99,6 +107,7 @@ def draw_volcano(figure: Figure, table: Table, *, max_fdr: float = 0.05) -> Axes
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    _name_genes(axes, table, shifts, heights, significant)
     return axes
 
 
@@ -107,18 +116,43 @@ def significance(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     return -np.log10(np.maximum(np.nan_to_num(rates, nan=1.0), np.finfo(np.float64).tiny))
 
 
+def height_cap(heights: NDArray[np.float64]) -> float:
+    """Largest height that is drawn: twice the 95th percentile, at least 10, so that few genes do not flatten the rest.
+
+    >>> height_cap(np.array([0.5, 1.0, 2.0, 307.0]))
+    10.0
+    """
+    low = heights[heights < np.quantile(heights, 0.95, method="higher")]
+    return max(_MIN_CAP, 2 * float(low.max(initial=0.0)))
+
+
 def _name_genes(
     axes: Axes, table: Table, shifts: NDArray[np.float64], heights: NDArray[np.float64], significant: NDArray[Any]
 ) -> None:
-    """Write the names of the most significant genes, beside their dots and away from the middle."""
-    order = np.lexsort((-np.abs(shifts), -heights))
-    for row in order[significant[order]][:_MAX_LABELS]:
+    """Write names beside dots: the most significant genes, without any the largest effects; none over another."""
+    if significant.any():
+        order = np.lexsort((-np.abs(shifts), -heights))
+        order = order[significant[order]]
+    else:
+        order = np.argsort(-np.abs(shifts), kind="stable")
+    axes.figure.draw_without_rendering()  # places the axes, so that extents are final
+    taken: list[Any] = []
+    for row in order[:_MAX_LABELS]:
         is_right = shifts[row] > 0
-        axes.annotate(
+        label = axes.annotate(
             str(table["Gene_name"][row]),
             (shifts[row], heights[row]),
-            xytext=(5 if is_right else -5, 3),
+            xytext=(0, 0),
             textcoords="offset points",
             horizontalalignment="left" if is_right else "right",
+            verticalalignment="center",
             fontsize=8,
         )
+        for rise in (0, 10, -10, 20, -20, 30, -30, 40, -40):
+            label.xyann = (7 if is_right else -7, rise)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+        else:
+            label.remove()

@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
+import io
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,21 @@ def test_the_embeddings_are_those_of_the_command(tmp_path, embedding_files, vari
     assert main([*arguments, "--results-path", str(tmp_path / "out"), "--accelerator", "cpu"]) == 0
     np.testing.assert_array_equal(adata.obsm["X_mine"], read_embeddings(tmp_path / "out")[1])
     assert list(adata.obsm) == ["X_mine"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_shows_how_many_cells_are_embedded(embedding_files, monkeypatch):
+    files = embedding_files("V1")
+    model = Geneformer.from_pretrained(files.checkpoint, device="cpu")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    model.embed(files.cells.to_anndata())
+    assert "Embedding" in terminal.getvalue()
+    assert "30.0/30.0" in terminal.getvalue()
 
 
 def test_layers_of_counts_symbols_and_empty_cells(embedding_files):

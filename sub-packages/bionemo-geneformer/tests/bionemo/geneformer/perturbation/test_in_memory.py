@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``Geneformer.perturb``: the command's shifts without its files."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ def test_equal_to_the_command(perturbation_files: Files, tmp_path: Path, changes
     for name in frame.columns:
         np.testing.assert_array_equal(frame[name], expected[name], err_msg=name)
     assert set(frame["cell_id"]) <= set(adata.obs_names)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_one_gene_by_its_name_and_a_bar(perturbation_files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = perturbation_files("V2")
+    model = Geneformer.from_pretrained(files.checkpoint, device="cpu")
+    adata = anndata.read_h5ad(files.h5ad)
+    expected = model.perturb(adata, ["SYM3"], max_cells=3)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert model.perturb(adata, "SYM3", max_cells=3).equals(expected)
+    assert "Perturbing" in terminal.getvalue()
+    assert "3.00/3.00" in terminal.getvalue()
 
 
 def test_bad_input_is_named(perturbation_files: Files) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,3 +55,46 @@ def test_the_picture_is_written_whole(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs shifts with false discovery rates"):
         save_volcano({"Cell_ID": np.array(["c"])}, tmp_path / "other.png")
     assert [path.name for path in tmp_path.iterdir()] == ["volcano.png"]
+
+
+def many_genes(rates: np.ndarray) -> dict[str, np.ndarray]:
+    count = len(rates)
+    return {
+        "Gene_name": np.array([f"GENE{number}" for number in range(count)]),
+        "Shift_to_goal_end": np.random.default_rng(0).normal(0.01, 0.001, count),
+        "Goal_end_FDR": rates,
+        "Sig": (rates < 0.05).astype(np.int64),
+        "Few_detections": np.zeros(count, dtype=np.int64),
+    }
+
+
+def labels_of(axes: Any) -> list[Any]:
+    return [text.get_window_extent() for text in axes.texts]
+
+
+def drawn(table: dict[str, np.ndarray]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 6.0), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return draw_volcano(figure, table)
+
+
+def test_names_do_not_overlap_and_the_largest_effects_are_named_where_nothing_is_significant() -> None:
+    for rates in (np.full(40, 0.01), np.full(40, 0.5)):
+        axes = drawn(many_genes(rates))
+        boxes = labels_of(axes)
+        assert len(boxes) >= 5
+        assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    table = many_genes(np.full(40, 0.5))
+    first = int(np.argmax(np.abs(table["Shift_to_goal_end"])))
+    assert f"GENE{first}" in {text.get_text() for text in axes.texts}
+
+
+def test_a_rate_of_zero_does_not_flatten_the_others() -> None:
+    rates = np.concatenate([[0.0], np.geomspace(1e-6, 0.9, 39)])
+    axes = drawn(many_genes(rates))
+    assert axes.get_ylim()[1] < 20
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert any(text.startswith("FDR below ") and text.endswith(" (1)") for text in legend)
