@@ -3,7 +3,6 @@
 """Pretraining of ESM-2: its data, its architecture and its schedule, handed to the shared assembly."""
 
 import logging
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,19 +23,27 @@ from bionemo.esm2.data.tokenizer import RandomMaskStrategy, get_tokenizer
 from bionemo.esm2.data.unigram import unigram_cross_entropy
 from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.esm2.model.model import ESM2Config, esm2_config
-from bionemo.esm2.train_config import TrainESM2Config, check_flags
+from bionemo.esm2.train_config import TrainESM2Config, check_flags, cluster_paths
 from bionemo.llm.training import pretrain
-from bionemo.llm.training import resolve as shared
+from bionemo.llm.training.config import SHAPE_FIELDS, SampleLimit, is_given
 from bionemo.llm.training.optimizer import OptimizerConfig
-from bionemo.llm.training.resolve import required
+from bionemo.llm.training.resolve import ResolvedRun
+from bionemo.llm.training.resolve import resolve as resolve_run
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.task import Datasets, PretrainTask
 
 
 logger = logging.getLogger(__name__)
 
-AGREEMENT = ("max_seq_length", "random_mask_strategy", "warmup_steps", "scheduler_num_steps")
-"""Settings of its own that a continued run must share."""
+FINGERPRINT_FIELDS = ("max_seq_length", "random_mask_strategy")
+"""Settings of its own that a resumed run must share."""
+
+SCHEDULE_FLAGS = {
+    "lr": ("max_lr", "min_lr"),
+    "warmup_steps": ("warmup_steps",),
+    "scheduler_num_steps": ("max_steps",),
+}
+"""Settings that change the schedule of a resumed run, and the parts of its state that they set."""
 
 
 def train(config: TrainESM2Config) -> Path:
@@ -50,48 +57,61 @@ def train(config: TrainESM2Config) -> Path:
 
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
+        RunStopped: SIGINT or SIGTERM asked for it; what was trained is saved.
     """
     check_flags(config)
-    config = resolve(config)
-    return pretrain.pretrain(config, pretrain_task(config))
+    resolved = resolve(config)
+    return pretrain.pretrain(resolved, pretrain_task(config, resolved))
 
 
-def pretrain_task(config: TrainESM2Config) -> PretrainTask:
-    """Say what ESM-2 brings to a run.
+def pretrain_task(config: TrainESM2Config, resolved: ResolvedRun) -> PretrainTask:
+    """Return what ESM-2 brings to a run.
 
     Args:
-        config: Resolved settings of the command.
+        config: Settings of the command.
+        resolved: What was derived from them.
+
+    Raises:
+        ConfigError: The warm-up is longer than the schedule.
     """
+    start_from = config.restore_from_checkpoint_path or config.init_from_hf
     return PretrainTask(
         name="ESM-2",
         model_config=model_config(config),
         vocabulary=get_tokenizer(),
         layout=ESM2Layout(),
-        optimizer=OptimizerConfig(
-            lr=config.lr,
-            warmup_steps=required(config.warmup_steps),
-            max_steps=required(config.scheduler_num_steps),
-            weight_decay=config.weight_decay,
-        ),
-        build_datasets=partial(build_datasets, config),
-        agreement=AGREEMENT,
-        start_from=config.restore_from_checkpoint_path or config.init_from_hf,
+        optimizer=build_optimizer_config(config),
+        build_datasets=partial(build_datasets, config, resolved.max_tokens),
+        fingerprint={name: getattr(config, name) for name in FINGERPRINT_FIELDS},
+        schedule_flags=SCHEDULE_FLAGS,
+        start_from=start_from,
+        opening="transformers.EsmForMaskedLM.from_pretrained('{path}')",
+        architecture_given=start_from is None and any(is_given(config, name) for name in ("model", *SHAPE_FIELDS)),
     )
 
 
-def resolve(config: TrainESM2Config) -> TrainESM2Config:
-    """Fill in what depends on the machine or on other settings, so that config.yaml says what was run.
+def build_optimizer_config(config: TrainESM2Config) -> OptimizerConfig:
+    """Build the settings of AdamW and its schedule; the warm-up is the smaller of 2000 steps and 10 % of the schedule.
+
+    Raises:
+        ConfigError: The warm-up is longer than the schedule.
+    """
+    steps = config.scheduler_num_steps or config.num_steps
+    warmup_steps = min(2000, steps // 10) if config.warmup_steps is None else config.warmup_steps
+    if warmup_steps > steps:
+        raise ConfigError(f"--warmup-steps {warmup_steps} exceeds the schedule's {steps} steps.")
+    return OptimizerConfig(lr=config.lr, warmup_steps=warmup_steps, max_steps=steps, weight_decay=config.weight_decay)
+
+
+def resolve(config: TrainESM2Config) -> ResolvedRun:
+    """Derive what depends on the machine or on other settings.
 
     Raises:
         ConfigError: Settings do not fit together or this machine.
     """
     if config.min_seq_length is not None:
         logger.warning("--min-seq-length %d is ignored: batches are packed, nothing is padded.", config.min_seq_length)
-    steps = config.scheduler_num_steps or config.num_steps
-    warmup_steps = min(2000, steps // 10) if config.warmup_steps is None else config.warmup_steps
-    if warmup_steps > steps:
-        raise ConfigError(f"--warmup-steps {warmup_steps} exceeds the schedule's {steps} steps.")
-    return replace(shared.resolve(config), warmup_steps=warmup_steps, scheduler_num_steps=steps)
+    return resolve_run(config, SampleLimit("--max-seq-length", config.max_seq_length))
 
 
 class Records(NamedTuple):
@@ -105,11 +125,10 @@ class Records(NamedTuple):
 def open_records(config: TrainESM2Config, run: RunDirectory) -> tuple[Records, Records]:
     """Open the training and the validation sequences, from whichever of the two kinds of input was given."""
     if config.train_fasta is None:
-        train_clusters = read_train_clusters(required(config.train_cluster_path))
-        valid_clusters = create_valid_clusters(required(config.valid_cluster_path))
+        train_clusters, train_database, valid_clusters, valid_database = cluster_paths(config)
         return (
-            sqlite_records(train_clusters, config.train_database_path, config.illegal),
-            sqlite_records(valid_clusters, config.valid_database_path, config.illegal),
+            sqlite_records(read_train_clusters(train_clusters), train_database, config.illegal),
+            sqlite_records(create_valid_clusters(valid_clusters), valid_database, config.illegal),
         )
     check_streams(config)
     store = open_or_build_store(config.train_fasta, run.data_dir / "train", **config.policies())
@@ -138,13 +157,13 @@ def check_streams(config: TrainESM2Config) -> None:
         raise ConfigError(f"{name_of(streams[0])} is a pipe and can be read only once, but it is given twice.")
 
 
-def sqlite_records(clusters: ClusterIds, database_path: Path | None, on_illegal: IllegalPolicy) -> Records:
+def sqlite_records(clusters: ClusterIds, database_path: Path, on_illegal: IllegalPolicy) -> Records:
     """Open the BioNeMo 2 compatible pair of cluster and database file."""
-    database = ProteinSQLiteDataset(required(database_path))
+    database = ProteinSQLiteDataset(database_path)
     return Records(SQLiteSequenceSource(database, clusters, on_illegal=on_illegal), clusters.clusters)
 
 
-def build_datasets(config: TrainESM2Config, run: RunDirectory) -> Datasets:
+def build_datasets(config: TrainESM2Config, max_tokens: int, run: RunDirectory) -> Datasets:
     """Open the sequences of a run, packed and masked for training and for both validation losses."""
 
     def dataset(records: Records, *, mask_all: bool = False) -> PackedProteinDataset:
@@ -154,7 +173,7 @@ def build_datasets(config: TrainESM2Config, run: RunDirectory) -> Datasets:
             clusters=records.clusters,
             seed=config.seed,
             max_seq_length=config.max_seq_length,
-            max_tokens=shared.max_tokens_of_a_batch(config),
+            max_tokens=max_tokens,
             masking=build_masking(
                 seed=config.seed,
                 mask_prob=config.mask_prob,

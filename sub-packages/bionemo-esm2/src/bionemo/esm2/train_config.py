@@ -17,9 +17,7 @@ from bionemo.llm.training.config import (
     DATA,
     MODEL,
     SHAPE_FIELDS,
-    TRAINING,
     PretrainConfig,
-    SampleLimit,
     check_contradictions,
     flag,
 )
@@ -35,7 +33,6 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
     at_least_one: ClassVar[tuple[str, ...]] = (
         *PretrainConfig.at_least_one,
         "max_seq_length",
-        "scheduler_num_steps",
         *SHAPE_FIELDS,
     )
 
@@ -81,9 +78,6 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
     )
 
     warmup_steps: int | None = option_like(OptimizationFlags, "warmup_steps", None)
-    scheduler_num_steps: int | None = option(
-        None, group=TRAINING, help="Steps of the whole schedule; default: --num-steps."
-    )
 
     experiment_name: str = option_like(RunFlags, "experiment_name", "esm2")
 
@@ -100,18 +94,13 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
         if not 0 < self.valid_fraction < 1:
             raise ConfigError(f"--valid-fraction {self.valid_fraction}: must lie between 0 and 1.")
 
-    @property
-    def sample_limit(self) -> SampleLimit:
-        """What bounds a sample's length."""
-        return SampleLimit("--max-seq-length", self.max_seq_length)
-
 
 CONTRADICTIONS = (
     ("model", SHAPE_FIELDS),
     ("train_fasta", CLUSTER_FIELDS),
     ("train_cluster_path", ("on_bad_record", "duplicate_ids")),
     ("valid_fasta", ("valid_fraction", "valid_cluster_path", "valid_database_path")),
-    ("init_from_hf", ("restore_from_checkpoint_path",)),
+    ("init_from_hf", ("restore_from_checkpoint_path", "model", *SHAPE_FIELDS)),
     ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS)),
 )
 
@@ -124,8 +113,19 @@ def check_flags(config: TrainESM2Config) -> None:
     """
     check_contradictions(config, CONTRADICTIONS)
     if config.train_fasta is None:
-        missing = [flag(name) for name in CLUSTER_FIELDS if getattr(config, name) is None]
-        if len(missing) == len(CLUSTER_FIELDS):
-            raise ConfigError("no training data: give --train-fasta FILE, or the four cluster and database paths.")
-        if missing:
-            raise ConfigError(f"{', '.join(missing)}: required beside the other cluster and database paths.")
+        cluster_paths(config)
+
+
+def cluster_paths(config: TrainESM2Config) -> tuple[Path, ...]:
+    """Return the paths of training clusters and database, then those of validation (BioNeMo 2 compatible).
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    paths = {name: getattr(config, name) for name in CLUSTER_FIELDS}
+    missing = [flag(name) for name, path in paths.items() if path is None]
+    if len(missing) == len(CLUSTER_FIELDS):
+        raise ConfigError("no training data: give --train-fasta FILE, or the four cluster and database paths.")
+    if missing:
+        raise ConfigError(f"{', '.join(missing)}: required beside the other cluster and database paths.")
+    return tuple(paths.values())

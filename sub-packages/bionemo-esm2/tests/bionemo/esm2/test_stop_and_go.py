@@ -77,11 +77,11 @@ class ESM2Harness(StopAndGoHarness):
             ffn_hidden_size=64,
             **cls.settings,
         )
-        config = resolve(config)
+        resolved = resolve(config)
         cls.run = RunDirectory(config.result_dir / config.experiment_name)
         if os.environ.get("RANK", "0") == "0":
             cls.run.prepare(resume=config.resume_if_exists)
-        cls.prepared = prepare_run(config, pretrain_task(config), cls.run)
+        cls.prepared = prepare_run(resolved, pretrain_task(config, resolved), cls.run)
         return cls.prepared.module, None, None
 
     @classmethod

@@ -22,6 +22,7 @@ from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.stop_requests import RunStopped
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
@@ -97,7 +98,7 @@ def reference_run(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_run_leaves_what_the_guide_promises(reference_run: Path) -> None:
     assert {p.name for p in reference_run.iterdir()} == {
-        "checkpoints", "config.yaml", "data", "log.txt", "loss.png", "metrics.csv"
+        "checkpoints", "config.yaml", "data", "log.txt", "loss.png", "metrics.csv", "resolved.yaml"
     }  # fmt: skip
     metrics = read_metrics(reference_run / "metrics.csv")
     assert metrics["step"].tolist() == list(range(1, NUM_STEPS + 1))
@@ -158,7 +159,9 @@ def test_sigterm_saves_and_ends_the_run(fasta: Path, reference_run: Path, tmp_pa
     stopper = threading.Event()
     thread = threading.Thread(target=stop_when_it_runs, daemon=True)
     thread.start()
-    train(config)
+    with pytest.raises(RunStopped) as stopped:
+        train(config)
+    assert stopped.value.code == 128 + signal.SIGTERM
     thread.join()
     (checkpoint,) = RunDirectory(run_dir).checkpoints()
     step = json.loads((checkpoint / "training_state/state.json").read_text())["progress"]["step"]
@@ -380,7 +383,7 @@ def test_damaged_checkpoints_are_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"lr": 1e-3}, "lr"), ({"seed": 1}, "seed"), ({"num_layers": 3}, "shape")]
+    ("changes", "message"), [({"mask_prob": 0.2}, "mask_prob"), ({"seed": 1}, "seed"), ({"num_layers": 3}, "shape")]
 )
 def test_resume_with_other_settings_is_refused(
     changes: dict, message: str, fasta: Path, reference_run: Path, tmp_path: Path

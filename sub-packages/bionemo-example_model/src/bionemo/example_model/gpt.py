@@ -26,13 +26,13 @@ from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.example_model.gpt_config import GPTPretrainConfig
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
-from bionemo.llm.checkpoints.training_state import check_agreement, read_training_state
+from bionemo.llm.checkpoints.training_state import check_fingerprint, read_training_state
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
-from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.stop_requests import StopRequests, stop_requests
 from bionemo.llm.training.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
 
 
@@ -173,19 +173,29 @@ def loss_sum_and_count(batch: Mapping[str, Any], logits_BSV: Any) -> tuple[Tenso
 
 
 def pretrain(config: GPTPretrainConfig) -> Path:
-    """Train, and leave a run directory; a run that was stopped goes on with ``resume_if_exists``.
+    """Train, and leave a run directory; a run that was stopped continues with ``resume_if_exists``.
+
+    Raises:
+        BionemoError: Bad input or a failed run; the message says which.
+        RunStopped: SIGINT or SIGTERM asked for it; what was trained is saved.
+    """
+    run = RunDirectory(config.result_dir / config.experiment_name)
+    with stop_requests() as stops, run.locked_by_first_rank(resume=config.resume_if_exists):
+        fit(config, run, stops)
+    return run.path
+
+
+def fit(config: GPTPretrainConfig, run: RunDirectory, stops: StopRequests) -> None:
+    """Train in a run directory that is locked.
 
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
     """
     train_bytes, valid_bytes = read_bytes(config)
-    run = RunDirectory(config.result_dir / config.experiment_name)
-    if process_rank() == 0:
-        run.prepare(resume=config.resume_if_exists)
-    module, agreement = build_module(config, run, size_bytes=len(train_bytes))
+    module, fingerprint = build_module(config, run, size_bytes=len(train_bytes))
     if process_rank() == 0:
         write_text(run.config_path, to_yaml(config))
-    trainer = build_run_trainer(config, run, module, agreement)
+    trainer = build_run_trainer(config, run, module, fingerprint, stops)
     rank, world_size = trainer.global_rank, trainer.world_size
     train_data = TextWindows(train_bytes, config.max_seq_length)
     valid_data = TextWindows(valid_bytes, config.max_seq_length)
@@ -199,7 +209,6 @@ def pretrain(config: GPTPretrainConfig) -> Path:
         DataLoader(endless, batch_sampler=batches, collate_fn=collate),
         DataLoader(valid_data, batch_size=config.micro_batch_size, sampler=mine, collate_fn=collate),
     )
-    return run.path
 
 
 def read_bytes(config: GPTPretrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -227,16 +236,16 @@ def read_bytes(config: GPTPretrainConfig) -> tuple[np.ndarray, np.ndarray]:
 def build_module(
     config: GPTPretrainConfig, run: RunDirectory, *, size_bytes: int
 ) -> tuple[BionemoLightningModule, dict[str, Any]]:
-    """Build the network, new or as the run's last checkpoint has it, and what a continued run must agree on."""
+    """Build the network, new or as the run's last checkpoint has it, and what a resumed run must share."""
     names = "seed max_seq_length micro_batch_size lr weight_decay num_steps valid_fraction".split()
-    agreement = {**{name: getattr(config, name) for name in names}, "size_bytes": size_bytes}
+    fingerprint = {**{name: getattr(config, name) for name in names}, "size_bytes": size_bytes}
     torch.manual_seed(config.seed)
     model = GPT(config)
     checkpoint = run.latest_checkpoint() if config.resume_if_exists else None
     resume = None
     if checkpoint is not None:
         resume = read_training_state(checkpoint)
-        check_agreement(resume, agreement, checkpoint)
+        check_fingerprint(resume, fingerprint, checkpoint)
         load_state(model, load_checkpoint(checkpoint, GPT2Layout()).state, checkpoint)
     optimizer = OptimizerConfig(
         lr=config.lr,
@@ -247,19 +256,22 @@ def build_module(
     module = BionemoLightningModule(
         config, forward_step, optimizer=optimizer, loss_function=loss_sum_and_count, module=model, resume=resume
     )
-    return module, agreement
+    return module, fingerprint
 
 
 def build_run_trainer(
-    config: GPTPretrainConfig, run: RunDirectory, module: BionemoLightningModule, agreement: dict[str, Any]
+    config: GPTPretrainConfig,
+    run: RunDirectory,
+    module: BionemoLightningModule,
+    fingerprint: dict[str, Any],
+    stops: StopRequests,
 ) -> pl.Trainer:
     """Build the trainer with everything that a run writes."""
     step = module.progress.step
     interval = min(config.val_check_interval, config.num_steps)
-    csv = MetricsCsv.resume_from(run.metrics_path, step) if process_rank() == 0 else None
-    metrics = MetricsWriter(run, csv, log_every_n_steps=max(1, config.num_steps // 50))
-    sink = HuggingFaceSink(GPT2Layout(), agreement)
-    saver = CheckpointWriter(run, sink, metrics, save_interval=interval, val_check_interval=interval)
+    metrics = MetricsWriter(run, max(1, config.num_steps // 50), start_step=step)
+    sink = HuggingFaceSink(GPT2Layout(), fingerprint)
+    saver = CheckpointWriter(run, sink, metrics, stops, save_interval=interval, val_check_interval=interval)
     accelerator = resolve_accelerator(config.accelerator)
     trainer = build_trainer(
         accelerator=accelerator,

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from bionemo.example_model.gpt import MicroBatches, TextWindows, build_module, build_run_trainer, collate
 from bionemo.example_model.gpt_config import GPTPretrainConfig
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.stop_requests import StopRequests
 from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.harnesses.stop_and_go import RECORDING_CALLBACKS, StopAndGoHarness, get_callback
 from bionemo.testing.testing_callbacks import ConsumedSamplesCallback, LearningRateCallback, TrainLossCallback
@@ -60,12 +61,12 @@ class TestEngine(StopAndGoHarness):
             limit_val_batches=cls.limit_val_batches,
             accelerator="cpu",
         )
-        cls.module, cls.agreement = build_module(cls.config, cls.run, size_bytes=len(TEXT))
+        cls.module, cls.fingerprint = build_module(cls.config, cls.run, size_bytes=len(TEXT))
         return cls.module, TextModule(cls.config, cls.module.progress.consumed_samples), None
 
     @classmethod
     def setup_trainer(cls, mode):
-        trainer = build_run_trainer(cls.config, cls.run, cls.module, cls.agreement)
+        trainer = build_run_trainer(cls.config, cls.run, cls.module, cls.fingerprint, StopRequests())
         trainer.callbacks[:0] = cls.callbacks[mode].values()  # before the engine's own, which read and reset losses
         return trainer
 

@@ -43,8 +43,8 @@ from bionemo.geneformer.model.model import GeneformerMaskedLM
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.model.lora import add_lora, merge_lora
-from bionemo.llm.training.pretrain import log_file
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.run_log import log_file
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
 
@@ -92,7 +92,6 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
     examples, valid_examples = read_examples(config, dictionaries)
     run = RunDirectory(config.result_dir / config.experiment_name)
     run.prepare(resume=False)
-    run.checkpoints_dir.rmdir()  # of pretraining; what is left here is one model
     write_text(run.config_path, to_yaml(config))
     with log_file(run.log_path):
         held_out = []

@@ -28,7 +28,6 @@ from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
-from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.trainer import build_trainer
@@ -267,7 +266,7 @@ def train_head(
         dropout_seed=settings.seed,
     )
     run = RunDirectory(folder)
-    metrics = MetricsWriter(run, MetricsCsv.resume_from(run.metrics_path, 0), max(1, steps_per_epoch // 4))
+    metrics = MetricsWriter(run, max(1, steps_per_epoch // 4))
     keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
     loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
     statistics = []

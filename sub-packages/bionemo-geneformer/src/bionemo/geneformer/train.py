@@ -25,20 +25,26 @@ from bionemo.geneformer.model.hf_layout import GeneformerLayout
 from bionemo.geneformer.model.published_dictionaries import find_dictionaries
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.tokenizer.variants import VARIANTS
-from bionemo.geneformer.train_config import TrainGeneformerConfig, check_flags
+from bionemo.geneformer.train_config import NO_TRAINING_DATA, TrainGeneformerConfig, check_flags
 from bionemo.llm.checkpoints.forms import load_any_form
 from bionemo.llm.checkpoints.model_source import load_model, locate_model
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.training import pretrain
-from bionemo.llm.training import resolve as shared
+from bionemo.llm.training.config import SampleLimit
 from bionemo.llm.training.optimizer import OptimizerConfig
-from bionemo.llm.training.resolve import required
+from bionemo.llm.training.resolve import ResolvedRun
+from bionemo.llm.training.resolve import resolve as resolve_run
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.task import Datasets, Objective, PretrainTask
 
 
-AGREEMENT = ("seq_length", "num_steps", "cosine_rampup_frac", "cosine_hold_frac", "empty_cells")
-"""Settings of its own that a continued run must share."""
+SCHEDULE_FLAGS = {
+    "lr": ("max_lr", "min_lr"),
+    "cosine_rampup_frac": ("warmup_steps",),
+    "cosine_hold_frac": ("hold_steps",),
+    "scheduler_num_steps": ("max_steps", "hold_steps"),
+}
+"""Settings that change the schedule of a resumed run, and the parts of its state that they set."""
 
 
 def train(config: TrainGeneformerConfig) -> Path:
@@ -52,11 +58,12 @@ def train(config: TrainGeneformerConfig) -> Path:
 
     Raises:
         BionemoError: Bad input or a failed run; the message says which.
+        RunStopped: SIGINT or SIGTERM asked for it; what was trained is saved.
     """
     check_flags(config)
     dictionaries = read_dictionaries(config)
     shape = model_config(config, dictionaries)
-    config = resolve(config, shape)
+    resolved = resolve(config, shape)
     layout: GeneformerLayout = GeneformerLayout(dictionaries)
     objective: Objective | None = None
     if config.training_model_config_class == "FineTuneSeqLenBioBertConfig":
@@ -70,31 +77,34 @@ def train(config: TrainGeneformerConfig) -> Path:
         layout=layout,
         objective=objective,
         optimizer=build_optimizer_config(config),
-        build_datasets=partial(build_datasets, config, dictionaries),
-        agreement=AGREEMENT,
+        build_datasets=partial(build_datasets, config, resolved, dictionaries),
+        fingerprint={"seq_length": resolved.max_seq_length, "empty_cells": config.empty_cells},
+        schedule_flags=SCHEDULE_FLAGS,
         start_from=config.restore_from_checkpoint_path,
+        opening="bionemo.geneformer.api.load_geneformer('{path}')",
         reference_label="training gene frequencies (cross-entropy)",
     )
-    return pretrain.pretrain(config, task)
+    return pretrain.pretrain(resolved, task)
 
 
 def build_optimizer_config(config: TrainGeneformerConfig) -> OptimizerConfig:
     """Build the settings of Adam and its cosine schedule."""
-    warmup_steps = math.ceil(config.cosine_rampup_frac * config.num_steps)
-    hold_steps = math.ceil(config.cosine_hold_frac * config.num_steps)
+    steps = config.scheduler_num_steps or config.num_steps
+    warmup_steps = math.ceil(config.cosine_rampup_frac * steps)
+    hold_steps = math.ceil(config.cosine_hold_frac * steps)
     return OptimizerConfig(
         lr=config.lr,
         schedule="cosine",
         warmup_steps=warmup_steps,
-        hold_steps=min(hold_steps, config.num_steps - warmup_steps),
-        max_steps=config.num_steps,
+        hold_steps=min(hold_steps, steps - warmup_steps),
+        max_steps=steps,
         weight_decay=config.weight_decay,
         beta2=0.999,
     )
 
 
-def resolve(config: TrainGeneformerConfig, shape: GeneformerConfig) -> TrainGeneformerConfig:
-    """Fill in what depends on the machine, the model or other settings, so that config.yaml says what was run.
+def resolve(config: TrainGeneformerConfig, shape: GeneformerConfig) -> ResolvedRun:
+    """Derive what depends on the machine, the model or other settings.
 
     Raises:
         ConfigError: Settings do not fit together or this machine.
@@ -102,14 +112,7 @@ def resolve(config: TrainGeneformerConfig, shape: GeneformerConfig) -> TrainGene
     seq_length = config.seq_length or shape.seq_length
     if seq_length > shape.seq_length:
         raise ConfigError(f"--seq-length {seq_length}: the model has {shape.seq_length} positions.")
-    return shared.resolve(
-        replace(
-            config,
-            seq_length=seq_length,
-            hidden_dropout=shape.hidden_dropout,
-            attention_dropout=shape.attention_dropout,
-        )
-    )
+    return resolve_run(config, SampleLimit("--seq-length", seq_length))
 
 
 def read_dictionaries(config: TrainGeneformerConfig) -> Dictionaries:
@@ -163,15 +166,20 @@ def model_config(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> G
     )
 
 
-def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionaries) -> tuple[Cells, Cells]:
+def open_train_and_valid(
+    config: TrainGeneformerConfig, seq_length: int, dictionaries: Dictionaries
+) -> tuple[Cells, Cells]:
     """Open the training and the validation cells, from whichever of the two kinds of input was given."""
     reading = config.reading(
-        max_length=config.seq_length,
+        max_length=seq_length,
         empty_cells=config.empty_cells,
         refuse_unknown_genes=config.include_unrecognized_vocab_in_dataset,
     )
-    valid_path = config.valid_tokens if config.data_dir is None else config.data_dir / "val"
-    train_path = required(config.train_tokens) if config.data_dir is None else config.data_dir / "train"
+    train_path, valid_path = config.train_tokens, config.valid_tokens
+    if config.data_dir is not None:
+        train_path, valid_path = config.data_dir / "train", config.data_dir / "val"
+    if train_path is None:
+        raise ConfigError(NO_TRAINING_DATA)
     train_cells = open_cells(train_path, dictionaries, reading)
     if valid_path is not None:
         return train_cells, open_cells(valid_path, dictionaries, reading)
@@ -181,7 +189,9 @@ def open_train_and_valid(config: TrainGeneformerConfig, dictionaries: Dictionari
     return replace(train_cells, subset=train_idx), replace(train_cells, subset=valid_idx)
 
 
-def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, run: RunDirectory) -> Datasets:
+def build_datasets(
+    config: TrainGeneformerConfig, resolved: ResolvedRun, dictionaries: Dictionaries, run: RunDirectory
+) -> Datasets:
     """Open the cells of a run, packed and masked for training and for both validation losses."""
 
     def dataset(cells: Cells, *, mask_all: bool = False) -> PackedCellDataset:
@@ -189,8 +199,8 @@ def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, ru
             cells.tokens,
             dictionaries.tokenizer,
             subset=cells.subset,
-            max_seq_length=required(config.seq_length),
-            max_tokens=shared.max_tokens_of_a_batch(config),
+            max_seq_length=resolved.max_seq_length,
+            max_tokens=resolved.max_tokens,
             masking=build_masking(
                 dictionaries.tokenizer,
                 seed=config.seed,
@@ -200,7 +210,7 @@ def build_datasets(config: TrainGeneformerConfig, dictionaries: Dictionaries, ru
             ),
         )
 
-    train_cells, valid_cells = open_train_and_valid(config, dictionaries)
+    train_cells, valid_cells = open_train_and_valid(config, resolved.max_seq_length, dictionaries)
     train_data, valid_data = dataset(train_cells), dataset(valid_cells)
     line = frequency_cross_entropy(train_data, valid_data)
     return Datasets(train_data, valid_data, dataset(valid_cells, mask_all=True), line)

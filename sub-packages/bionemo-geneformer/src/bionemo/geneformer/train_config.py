@@ -19,7 +19,6 @@ from bionemo.llm.training.config import (
     SHAPE_FIELDS,
     TRAINING,
     PretrainConfig,
-    SampleLimit,
     check_contradictions,
     flag,
 )
@@ -94,13 +93,8 @@ class TrainGeneformerConfig(DictionaryFlags, CountFlags, PretrainConfig):
         if self.cosine_rampup_frac + self.cosine_hold_frac > 1:
             raise ConfigError("--cosine-rampup-frac and --cosine-hold-frac: exceed 1 together.")
 
-    @property
-    def sample_limit(self) -> SampleLimit:
-        """What bounds a sample's length; known once the family is."""
-        assert self.seq_length is not None
-        return SampleLimit("--seq-length", self.seq_length)
 
-
+NO_TRAINING_DATA = "no training data: give --data-dir with train/ and val/, or --train-tokens."
 CONTRADICTIONS = (
     ("model", SHAPE_FIELDS),
     ("data_dir", ("train_tokens", "valid_tokens", "valid_fraction")),
@@ -127,6 +121,6 @@ def check_flags(config: TrainGeneformerConfig) -> None:
     """
     check_contradictions(config, CONTRADICTIONS)
     if config.data_dir is None and config.train_tokens is None:
-        raise ConfigError("no training data: give --data-dir with train/ and val/, or --train-tokens.")
+        raise ConfigError(NO_TRAINING_DATA)
     if config.token_dictionary is None and config.restore_from_checkpoint_path is None:
         raise ConfigError("--token-dictionary: required, unless --restore-from-checkpoint-path brings one.")

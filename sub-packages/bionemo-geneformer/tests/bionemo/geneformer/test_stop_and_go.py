@@ -16,10 +16,13 @@ from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.geneformer.train import build_optimizer_config
 from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
+from bionemo.llm.training.config import SampleLimit
 from bionemo.llm.training.engine import build_engine
 from bionemo.llm.training.pretrain import build_run_trainer
 from bionemo.llm.training.resolve import resolve
+from bionemo.llm.training.run_beginning import RunBeginning, RunIdentity
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.stop_requests import StopRequests
 from bionemo.llm.training.task import PretrainTask
 from bionemo.testing.cells import make_cells
 from bionemo.testing.harnesses.mode import Mode
@@ -67,23 +70,24 @@ class TestGeneformer(StopAndGoHarness):
         cls.run = RunDirectory(cls.tempdir / "geneformer")
         cls.run.prepare(resume=True)
         shape = geneformer_config("V1", vocab_size=TOKENIZER.vocab_size, hidden_dropout=0.2, **SHAPE)
-        cls.config = resolve(
+        config = (
             TrainGeneformerConfig(
                 seq_length=64, tokens_per_batch=128, num_steps=cls.num_steps, lr=cls.lr, accelerator="cpu",
                 val_check_interval=cls.val_check_interval, limit_val_batches=cls.limit_val_batches,
                 result_dir=cls.tempdir,
             )
         )  # fmt: skip
+        cls.resolved = resolve(config, SampleLimit("--seq-length", 64))
         cls.task = PretrainTask(
             name="Geneformer",
             model_config=shape,
             vocabulary=shape.vocabulary,
             layout=GeneformerLayout(),
-            optimizer=build_optimizer_config(cls.config),
+            optimizer=build_optimizer_config(config),
             build_datasets=partial(pytest.fail, "the harness brings its data"),
-            agreement=(),
+            fingerprint={},
         )
-        cls.engine = build_engine(cls.config, cls.task)
+        cls.engine = build_engine(cls.resolved, cls.task)
         checkpoint = cls.latest_checkpoint() if mode is Mode.RESUME else None
         resume = None if checkpoint is None else cls.engine.read_state(checkpoint)
         cls.module = cls.engine.build_module(checkpoint, resume)
@@ -91,7 +95,13 @@ class TestGeneformer(StopAndGoHarness):
 
     @classmethod
     def setup_trainer(cls, mode):
-        trainer = build_run_trainer(cls.config, cls.task, cls.engine, cls.run, cls.module, {}, unigram_loss=4.0)
+        identity = RunIdentity(
+            run_id="1", resolved=cls.resolved, optimizer=cls.task.optimizer, architecture=cls.task.model_config
+        )
+        trainer = build_run_trainer(
+            cls.resolved, cls.task, cls.engine, cls.run, cls.module, {}, unigram_loss=4.0, stops=StopRequests(),
+            beginning=RunBeginning(cls.run, identity, cls.module.progress.step),
+        )  # fmt: skip
         trainer.callbacks[:0] = cls.callbacks[mode].values()  # before the engine's own, which read and reset losses
         return trainer
 

@@ -79,7 +79,7 @@ def reference_run(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_what_the_guide_promises(cell_files, reference_run: Path) -> None:
     assert {p.name for p in reference_run.iterdir()} == {
-        "checkpoints", "config.yaml", "log.txt", "loss.png", "metrics.csv"
+        "checkpoints", "config.yaml", "log.txt", "loss.png", "metrics.csv", "resolved.yaml"
     }  # fmt: skip
     metrics = read_metrics(reference_run / "metrics.csv")
     assert metrics["step"].tolist() == list(range(1, NUM_STEPS + 1))
@@ -210,7 +210,7 @@ BAD_FLAGS = [
     (["--cosine-rampup-frac=.9", "--cosine-hold-frac=.2"], "exceed 1 together"),
     (["--model=V9"], "--model"),
     (["--hidden-size=33"], "hidden_size 33 is not divisible"),
-    (["--restore-from-checkpoint-path=/nowhere"], "/nowhere/config.json: no such file"),
+    (["--restore-from-checkpoint-path=/nowhere"], "/nowhere: no such"),
 ]
 
 
@@ -262,7 +262,7 @@ def test_unusable_tokens_are_refused(cells: list, message: str, cell_files, tmp_
     )
     assert status == 2
     assert message in error
-    assert list((tmp_path / "runs/geneformer/checkpoints").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_missing_or_unranked_archives_are_refused(cell_files, tmp_path: Path, capfd) -> None:
@@ -306,7 +306,7 @@ def test_a_dictionary_of_another_version_than_the_checkpoint_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"lr": 1e-3}, "lr"), ({"num_steps": 9}, "num_steps"), ({"num_layers": 3}, "shape")]
+    ("changes", "message"), [({"mask_prob": 0.2}, "mask_prob"), ({"seed": 7}, "seed"), ({"num_layers": 3}, "shape")]
 )
 def test_resume_with_other_settings_is_refused(
     changes: dict, message: str, cell_files, reference_run: Path, tmp_path: Path

@@ -175,7 +175,7 @@ def test_run_directory_counts_whole_checkpoints_alone(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.prepare(resume=False)
     for name in ("step-00000010", "step-00000002", ".step-00000011.tmp", "step-12", "other"):
-        (run.checkpoints_dir / name).mkdir()
+        (run.checkpoints_dir / name).mkdir(parents=True)
     assert [path.name for path in run.checkpoints()] == ["step-00000002", "step-00000010"]
     run.point_to("last", run.checkpoint_path(10))
     run.point_to("last", run.checkpoint_path(2))

@@ -25,7 +25,8 @@ FLAGS = """
 --min-seq-length --model --num-attention-heads --num-dataset-workers --num-gpus --num-layers --num-nodes
 --num-steps --on-bad-record --overlap-grad-reduce --overlap-param-gather --pack --pipeline-model-parallel-size
 --precision --random-mask-strategy --random-token-prob --recompute --restore-from-checkpoint-path --result-dir
---resume-if-exists --save-best-checkpoint --save-interval --save-last-checkpoint --save-top-k --scheduler-num-steps
+--resume-from --resume-if-exists --save-best-checkpoint --save-every-minutes --save-interval --save-last-checkpoint
+--save-top-k --scheduler-num-steps
 --seed --sequence-parallel --start-timeout-s --tensor-model-parallel-size --tokens-per-batch --train-cluster-path
 --train-database-path --train-fasta --use-distributed-optimizer --val-check-interval --valid-cluster-path
 --valid-database-path --valid-fasta --valid-fraction --virtual-pipeline-model-parallel-size --wandb-anonymous

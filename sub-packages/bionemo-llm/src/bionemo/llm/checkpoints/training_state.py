@@ -56,19 +56,21 @@ class TrainingState:
 
     Attributes:
         progress: How far the run had come.
-        agreement: Settings that a continued run must share (seed, token budget, data ...).
+        fingerprint: Settings that a continued run must share (seed, token budget, data ...).
         optimizer: Tensors of the optimizer by ``<moment>.<parameter>``.
         groups: The optimizer's groups without their parameters.
         schedule: State of the learning-rate schedule.
         num_threads: Threads of the run that wrote it; on a CPU another number changes the last bits.
+        precision: Lightning's name of the run's precision; None where version 3.0 wrote it.
     """
 
     progress: Progress
-    agreement: dict[str, Any]
+    fingerprint: dict[str, Any]
     optimizer: dict[str, Tensor]
     groups: list[dict[str, Any]]
     schedule: dict[str, Any]
     num_threads: int
+    precision: str | None = None
 
 
 def write_training_state(
@@ -77,7 +79,7 @@ def write_training_state(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     progress: Progress,
-    agreement: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     **extra: Any,
 ) -> None:
     """Write ``training_state/`` into a checkpoint directory that is not visible yet.
@@ -88,7 +90,7 @@ def write_training_state(
         optimizer: Its state is written.
         schedule: Its state is written.
         progress: How far the run has come.
-        agreement: Settings that a continued run must share; plain values.
+        fingerprint: Settings that a continued run must share; plain values.
         extra: Further plain values for the record.
     """
     state = optimizer.state_dict()
@@ -97,7 +99,7 @@ def write_training_state(
         f"{moment}.{names[idx]}": value for idx, moments in state["state"].items() for moment, value in moments.items()
     }
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
-    write_state_file(directory, progress=progress, agreement=agreement, groups=groups, schedule=schedule, **extra)
+    write_state_file(directory, progress=progress, fingerprint=fingerprint, groups=groups, schedule=schedule, **extra)
     write_tensors(directory / STATE_DIR / "optimizer.safetensors", tensors)
 
 
@@ -105,7 +107,7 @@ def write_state_file(
     directory: Path,
     *,
     progress: Progress,
-    agreement: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     groups: list[dict[str, Any]],
     schedule: torch.optim.lr_scheduler.LRScheduler,
     **extra: Any,
@@ -117,7 +119,7 @@ def write_state_file(
         {
             "format": FORMAT_VERSION,
             "progress": asdict(progress),
-            "agreement": dict(agreement),
+            "agreement": dict(fingerprint),
             "groups": groups,
             "schedule": schedule.state_dict(),
             "num_threads": torch.get_num_threads(),
@@ -153,11 +155,12 @@ def read_training_state(directory: Path, *, engine: str = "lightning") -> Traini
     try:
         return TrainingState(
             progress=Progress(**values["progress"]),
-            agreement=values["agreement"],
+            fingerprint=values["agreement"],
             optimizer=read_tensors(folder / "optimizer.safetensors") if engine == "lightning" else {},
             groups=values["groups"],
             schedule=values["schedule"],
             num_threads=values["num_threads"],
+            precision=values.get("precision"),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / 'state.json'}: not a complete training state ({error}).") from error
@@ -196,15 +199,15 @@ def restore_optimizer(
     schedule.load_state_dict(state.schedule)
 
 
-def check_agreement(state: TrainingState, agreement: Mapping[str, Any], source: Path) -> None:
+def check_fingerprint(state: TrainingState, fingerprint: Mapping[str, Any], source: Path) -> None:
     """Refuse to continue a run with settings that would make it another one.
 
     Raises:
         ConfigError: A setting differs; the message names it.
     """
-    for name, value in agreement.items():
-        if name in state.agreement and state.agreement[name] != value:
+    for name, value in fingerprint.items():
+        if name in state.fingerprint and state.fingerprint[name] != value:
             raise ConfigError(
-                f"{source}: was trained with {name} = {state.agreement[name]}, this run has {value}. "
+                f"{source}: was trained with {name} = {state.fingerprint[name]}, this run has {value}. "
                 "A continued run keeps it; for other settings start a new run with --restore-from-checkpoint-path."
             )

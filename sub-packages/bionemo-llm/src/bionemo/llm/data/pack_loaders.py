@@ -32,6 +32,7 @@ class PackLoading:
         world_size: Data-parallel ranks.
         pin_memory: Whether batches lie in memory that a GPU copies from without waiting.
         collate: What is done to a batch last, in the process that made it.
+        worker_init_fn: Called first in each loader process, with its number.
 
     Raises:
         ConfigError: Neither size is given.
@@ -44,6 +45,7 @@ class PackLoading:
     world_size: int = 1
     pin_memory: bool = False
     collate: Callable[[Any], Any] = as_is
+    worker_init_fn: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
         """Check that packs have a size."""
@@ -96,6 +98,7 @@ def build_pack_loader(
         sampler=build_pack_sampler(dataset, loading, position=position, epochs=epochs),
         num_workers=num_workers,
         collate_fn=loading.collate,
+        worker_init_fn=loading.worker_init_fn,
         pin_memory=loading.pin_memory,
         persistent_workers=num_workers > 0,
     )

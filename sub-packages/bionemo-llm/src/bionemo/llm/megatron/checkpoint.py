@@ -36,14 +36,20 @@ class ShardedSink:
 
     Args:
         layout: Names of the model family.
-        agreement: Settings that a continued run must share.
+        fingerprint: Settings that a continued run must share.
+        record: Further plain values for the record, such as the run's id.
         async_save: Copy to the host and let a thread of each rank write while training goes on.
     """
 
     def __init__(
-        self, layout: HuggingFaceLayout[Any], agreement: Mapping[str, Any], *, async_save: bool = False
+        self,
+        layout: HuggingFaceLayout[Any],
+        fingerprint: Mapping[str, Any],
+        record: Mapping[str, Any] | None = None,
+        *,
+        async_save: bool = False,
     ) -> None:
-        self.layout, self.agreement = layout, agreement
+        self.layout, self.fingerprint, self.record = layout, fingerprint, dict(record or {})
         self.async_save = async_save
         self._pending: _Save | None = None
 
@@ -120,13 +126,14 @@ class ShardedSink:
         write_state_file(
             folder,
             progress=module.progress,
-            agreement=self.agreement,
+            fingerprint=self.fingerprint,
             groups=groups,
             schedule=module.lr_schedulers(),
             metrics=dict(metrics),
             engine="megatron",
             layout=layout_name(self.layout),
             world_size=dist.get_world_size(),
+            **self.record,
         )
 
 

@@ -27,10 +27,9 @@ from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink
-from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticShapes
 from bionemo.llm.training.task import PretrainTask
-from bionemo.llm.training.trainer import resolve_precision
 
 
 PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
@@ -41,7 +40,7 @@ class MegatronEngine:
     """See :class:`bionemo.llm.training.engine.Engine`.
 
     Args:
-        config: Resolved settings of the command.
+        resolved: Settings of the run.
         task: What the model family brings.
 
     Raises:
@@ -49,29 +48,29 @@ class MegatronEngine:
         ConfigError: A setting that the engine does not support, or ParallelismError: a size that does not fit.
     """
 
-    def __init__(self, config: PretrainConfig, task: PretrainTask) -> None:
+    def __init__(self, resolved: ResolvedRun, task: PretrainTask) -> None:
         require_nemo()
+        config = resolved.asked
         if config.tensor_model_parallel_size > 1:
             # Megatron overlaps its collectives with products by the order in which kernels are started.
             os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
         if task.objective is not None:
             raise ConfigError(f"{task.name}: learns more than masked tokens, which the lightning engine alone does.")
-        self.config, self.task, self.parallel = config, task, config.parallel
+        self.resolved, self.config, self.task, self.parallel = resolved, config, task, resolved.parallel
         if self.has_static_shapes(task.model_config):
             # Megatron gathers parameters in hooks of modules: in compiled layers each would be a break of the graph.
             self.parallel = replace(self.parallel, overlap_param_gather=False)
-        self.precision = resolve_precision(config.precision, config.accelerator)
-        if self.precision not in ("32-true", "bf16-mixed"):
+        if resolved.precision not in ("32-true", "bf16-mixed"):
             raise ConfigError(
                 f"--precision {config.precision}: the megatron engine trains in fp32, or in bf16-mixed: weights and "
                 "activations in bfloat16, with float32 masters that the data-parallel ranks share."
             )
         if config.cuda_graphs:
             raise ConfigError("--cuda-graphs: not with the megatron engine.")
-        self.parallel.data_parallel_size(config.num_gpus * config.num_nodes)
+        self.parallel.data_parallel_size(resolved.num_ranks)
         self.check_model(task.model_config)
         self.parallel.check_micro_batches(config.accumulate_grad_batches)
-        if config.accelerator == "cpu" and not names_cuda():
+        if resolved.accelerator == "cpu" and not names_cuda():
             raise ConfigError("--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning.")
 
     def check_model(self, shape: BioBertConfig) -> None:
@@ -81,15 +80,8 @@ class MegatronEngine:
             num_layers=shape.num_layers,
             num_attention_heads=shape.num_attention_heads,
             ffn_hidden_size=shape.ffn_hidden_size,
-            pack_size=self.pack_size,
+            pack_size=self.resolved.max_tokens,
             dropout=max(shape.hidden_dropout, shape.attention_dropout),
-        )
-
-    @property
-    def pack_size(self) -> int:
-        """Tokens of a pack with its tail."""
-        return (
-            self.config.tokens_per_batch or (self.config.micro_batch_size or 0) * self.config.sample_limit.max_tokens
         )
 
     def read_state(self, checkpoint: Path) -> TrainingState:
@@ -104,7 +96,10 @@ class MegatronEngine:
         if checkpoint is not None:
             assert resume is not None
             stored = self.task.layout.config_from_hf(read_json(checkpoint / CONFIG_FILE), str(checkpoint))
-            check_same_shape(stored, shape, checkpoint)
+            if self.task.architecture_given:
+                check_same_shape(stored, shape, checkpoint)
+            shape = stored
+            self.check_model(shape)
             load = partial(load_shards, checkpoint=checkpoint, state=resume)
         elif self.task.start_from is not None:
             if (self.task.start_from / SHARDS_DIR).is_dir():
@@ -123,12 +118,12 @@ class MegatronEngine:
             self.task.vocabulary,
             self.parallel,
             weights=weights,
-            pack_size=self.pack_size,
+            pack_size=self.resolved.max_tokens,
             micro_batches_per_step=self.config.accumulate_grad_batches,
             optimizer=self.task.optimizer,
             resume=resume,
             load=load,
-            static_max_seqlen=self.config.sample_limit.max_tokens if self.has_static_shapes(shape) else None,
+            static_max_seqlen=self.resolved.max_seq_length if self.has_static_shapes(shape) else None,
             prepare=self.prepare_model,
             dropout_seed=self.config.seed if shape.has_dropout else None,
         )
@@ -154,24 +149,25 @@ class MegatronEngine:
         settings = {
             field.name: getattr(config, field.name) for field in fields(config) if field.name not in PLACE_FIELDS
         }
+        settings |= {"max_tokens": self.resolved.max_tokens, "precision": self.resolved.precision}
         strategy = build_strategy(self.parallel, settings=settings, timeout=timedelta(seconds=config.start_timeout_s))
         common = {"strategy": strategy, "accumulate_grad_batches": 1, "gradient_clip": 0.0}
-        if self.precision == "32-true":
-            return {**common, "precision": self.precision}
+        if self.resolved.precision == "32-true":
+            return {**common, "precision": self.resolved.precision}
         from nemo.lightning.pytorch.plugins import MegatronMixedPrecision
 
-        plugin = MegatronMixedPrecision(self.precision, grad_reduce_in_fp32=self.parallel.grad_reduce_in_fp32)
+        plugin = MegatronMixedPrecision(self.resolved.precision, grad_reduce_in_fp32=self.parallel.grad_reduce_in_fp32)
         return {**common, "precision": None, "plugins": [plugin]}
 
     def callbacks(self) -> list[pl.Callback]:
         """What a step is made of."""
-        return [
-            StepShape(self.pack_size, self.config.accumulate_grad_batches, self.parallel.packs_per_validation_step)
-        ]
+        config, parallel = self.resolved.asked, self.parallel
+        shape = StepShape(self.resolved.max_tokens, config.accumulate_grad_batches, parallel.packs_per_validation_step)
+        return [shape]
 
-    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
+    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
         """Save on every rank its shards."""
-        return ShardedSink(self.task.layout, agreement, async_save=self.config.ckpt_async_save)
+        return ShardedSink(self.task.layout, fingerprint, record, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Ranks that share a copy of the model see the same packs."""
@@ -180,7 +176,7 @@ class MegatronEngine:
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """Static shapes for compiled layers; else packs as the data set made them, the module cuts them."""
         if self.has_static_shapes(self.architecture(module)):
-            return StaticShapes(self.config.sample_limit.max_tokens)
+            return StaticShapes(self.resolved.max_seq_length)
         return as_is
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 
-from bionemo.core.progress import progress_bar
+from bionemo.core.progress import StepProgress
 from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.run_directory import RunDirectory
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 VALIDATION_NAMES = ("val_loss", "val_loss_masked")
 """What the first and the second validation loader measure."""
 
+SHOWN = {"train_loss": "loss", "val_loss": "val_loss", "tokens_per_s": "tokens/s"}
+"""Metrics beside the progress bar, and what they are called there."""
+
 
 class MetricsWriter(pl.Callback):
     """Writes ``metrics.csv`` and ``loss.png``, and shows the latest figures.
@@ -29,25 +32,28 @@ class MetricsWriter(pl.Callback):
     Throughput counts tokens of sequences per second of all ranks, validation and checkpoints left out.
 
     Args:
-        run: Where to.
-        csv: Rows go here; None on other ranks than the first.
+        run: Where to; the first row makes the file, or cuts one of a resumed run back to ``start_step``.
         log_every_n_steps: Optimizer steps between rows.
         reference_line: Height of the picture's horizontal line, nats.
         reference_label: What the line means.
+        start_step: Optimizer steps done before.
     """
 
     def __init__(
         self,
         run: RunDirectory,
-        csv: MetricsCsv | None,
         log_every_n_steps: int,
         reference_line: float | None = None,
         reference_label: str = RESIDUE_FREQUENCIES_LABEL,
+        start_step: int = 0,
     ) -> None:
-        self.run, self.csv = run, csv
+        self.run, self.start_step = run, start_step
         self.log_every_n_steps = log_every_n_steps
         self.reference_line, self.reference_label = reference_line, reference_label
         self.latest: dict[str, float] = {}
+        self.logged_step = 0
+        self._csv: MetricsCsv | None = None
+        self._measured: tuple[int, dict[str, float]] = (-1, {})
         self._row: dict[str, Any] | None = None
         self._clock = Stopwatch()
         self._tokens_before = 0
@@ -68,7 +74,7 @@ class MetricsWriter(pl.Callback):
         self._row = self._measure(trainer, accounting_of(pl_module))
 
     def _measure(self, trainer: pl.Trainer, accounting: StepAccounting) -> dict[str, Any]:
-        train_loss = accounting.mean(accounting.train_loss, trainer)
+        train_loss = accounting.mean(accounting.train_loss, trainer, advice=self.run.advice())
         progress = accounting.settle(trainer)
         seconds = self._clock.lap()
         tokens_per_s = (progress.consumed_tokens - self._tokens_before) / seconds if seconds else math.nan
@@ -79,11 +85,21 @@ class MetricsWriter(pl.Callback):
             "consumed_sequences": progress.consumed_sequences,
             "consumed_tokens": progress.consumed_tokens,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": train_loss,
             "tokens_per_s": tokens_per_s,
         }
-        self.latest |= {"train_loss": train_loss, "tokens_per_s": tokens_per_s}
+        if not math.isnan(train_loss):  # else no token of these steps had a label
+            row["train_loss"] = train_loss
+        self._note(progress.step, {name: row[name] for name in ("train_loss", "tokens_per_s") if name in row})
         return row
+
+    def _note(self, step: int, values: dict[str, float]) -> None:
+        self.latest |= values
+        before = self._measured[1] if self._measured[0] == step else {}
+        self._measured = (step, before | values)
+
+    def measured_at(self, step: int) -> dict[str, float]:
+        """Return the metrics that were measured at a step: nothing stale."""
+        return dict(self._measured[1]) if self._measured[0] == step else {}
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave validation out of the throughput."""
@@ -94,22 +110,23 @@ class MetricsWriter(pl.Callback):
         # Every rank takes part, also one that had no validation batch of its own.
         accounting = accounting_of(pl_module)
         losses = {
-            name: accounting.mean(accounting.val_losses.setdefault(idx, MeanLoss()), trainer)
+            name: accounting.mean(accounting.val_losses.setdefault(idx, MeanLoss()), trainer, advice=self.run.advice())
             for idx, name in enumerate(VALIDATION_NAMES[: len(trainer.num_val_batches)])
         }
         losses["val_ppl"] = float(np.exp(np.float64(losses["val_loss"])))
-        self.latest |= losses
+        losses = {name: value for name, value in losses.items() if not math.isnan(value)}
+        self._note(accounting.progress.step, losses)
         if self._row is None or self._row["step"] != accounting.progress.step:
             self._row = self._measure(trainer, accounting)
         self._row |= losses
         self.flush(trainer)
-        self._draw()
+        self._draw(trainer)
         self._clock.resume()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what is left, and the final picture."""
         self.flush(trainer)
-        self._draw()
+        self._draw(trainer)
 
     def flush(self, trainer: pl.Trainer) -> None:
         """Write the row that waits for a validation; no checkpoint may be ahead of its own row."""
@@ -118,21 +135,28 @@ class MetricsWriter(pl.Callback):
             return
         for target in trainer.loggers:
             target.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
-        if self.csv is None:
+        if not trainer.is_global_zero:
             return
-        self.csv.append(row)
+        if self._csv is None:
+            self._csv = MetricsCsv.resume_from(self.run.metrics_path, self.start_step)
+        self._csv.append(row)
         shown = ("train_loss", "val_loss", "val_loss_masked", "tokens_per_s")
         text = ", ".join(f"{key} {row[key]:.4g}" for key in shown if key in row)
         logger.info("step %d of %d: %s", row["step"], trainer.max_steps, text)
+        self.logged_step = row["step"]
 
-    def _draw(self) -> None:
-        if self.csv is not None and self.run.metrics_path.exists():
+    def _draw(self, trainer: pl.Trainer) -> None:
+        if not (trainer.is_global_zero and self.run.metrics_path.exists()):
+            return
+        try:
             draw_loss_plot(
                 self.run.metrics_path,
                 self.run.plot_path,
                 reference_line=self.reference_line,
                 reference_label=self.reference_label,
             )
+        except Exception as error:  # noqa: BLE001 a picture never ends a run
+            logger.warning("%s: not drawn (%s)", self.run.plot_path, error)
 
 
 class Stopwatch:
@@ -169,29 +193,42 @@ class Stopwatch:
 
 
 class ProgressBar(pl.Callback):
-    """One bar over the optimizer steps, on stderr, only where somebody watches."""
+    """Step, loss, tokens/s and time left: a bar on a terminal, elsewhere a log line a minute.
+
+    Args:
+        metrics: Knows the latest figures.
+    """
 
     def __init__(self, metrics: MetricsWriter) -> None:
         self.metrics = metrics
-        self._bar: Any = None
+        self._progress: StepProgress | None = None
+        self._logged_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar where the run stands."""
-        self._bar = progress_bar(total=trainer.max_steps, unit="step", description="training")
-        self._bar.update(accounting_of(pl_module).progress.step)
+        self._progress = StepProgress(trainer.max_steps, completed=accounting_of(pl_module).progress.step)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Move on, with the latest figures."""
-        done = accounting_of(pl_module).progress.step - self._bar.n
-        if done > 0:
-            self._bar.set_postfix({key: f"{value:.4g}" for key, value in self.metrics.latest.items()}, refresh=False)
-            self._bar.update(done)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the step that was done, with the latest figures."""
+        if self._progress is None or trainer.fit_loop._should_accumulate():
+            return
+        if self.metrics.logged_step > self._logged_step:
+            self._logged_step = self.metrics.logged_step
+            self._progress.noted()
+        figures = {SHOWN[name]: f"{value:.4g}" for name, value in self.metrics.latest.items() if name in SHOWN}
+        self._progress.update(accounting_of(pl_module).progress.step, **figures)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
-        self._bar.close()
+        self.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the bar, so that the error stands on a line of its own."""
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar where there is one."""
+        if self._progress is not None:
+            self._progress.close()

@@ -6,19 +6,24 @@ import logging
 import math
 import shutil
 import signal
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, read_json, save_checkpoint
+from bionemo.core.errors import BionemoError
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, save_checkpoint
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.training_state import STATE_DIR, write_training_state
 from bionemo.llm.training.callbacks import MetricsWriter
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.step_accounting import accounting_of
+from bionemo.llm.training.stop_requests import RunStopped, StopRequests
 
 
 logger = logging.getLogger(__name__)
@@ -35,7 +40,7 @@ class CheckpointSink(Protocol):
         Args:
             path: Where to.
             module: What is saved, with the optimizer and the schedule of its trainer.
-            metrics: Latest metrics, recorded beside the progress.
+            metrics: Metrics of this step, recorded beside the progress.
             written: Called on the first rank once the checkpoint is complete.
         """
 
@@ -48,11 +53,14 @@ class HuggingFaceSink:
 
     Args:
         layout: File format of the model family; it is given the Lightning module's ``config``.
-        agreement: Settings that a continued run must share.
+        fingerprint: Settings that a resumed run must share.
+        record: Further plain values for the record, such as the run's id.
     """
 
-    def __init__(self, layout: HuggingFaceLayout[Any], agreement: Mapping[str, Any]) -> None:
-        self.layout, self.agreement = layout, agreement
+    def __init__(
+        self, layout: HuggingFaceLayout[Any], fingerprint: Mapping[str, Any], record: Mapping[str, Any] | None = None
+    ) -> None:
+        self.layout, self.fingerprint, self.record = layout, fingerprint, dict(record or {})
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -61,12 +69,14 @@ class HuggingFaceSink:
         trainer, model, progress = module.trainer, module.module, accounting_of(module).progress
         assert isinstance(model, nn.Module)
         if trainer.is_global_zero:
-            optimizer, schedule = module.optimizers(use_pl_optimizer=False), module.lr_schedulers()
+            optimizer: Any = module.optimizers(use_pl_optimizer=False)
+            schedule: Any = module.lr_schedulers()
 
             def write_more(directory: Path) -> None:
                 write_training_state(
-                    directory, model, optimizer, schedule, progress, self.agreement, metrics=dict(metrics)
-                )
+                    directory, model, optimizer, schedule, progress, self.fingerprint,
+                    metrics=dict(metrics), **self.record,
+                )  # fmt: skip
 
             save_checkpoint(path, module.config, model.state_dict(), self.layout, write_more=write_more)
             written()
@@ -77,88 +87,155 @@ class HuggingFaceSink:
 
 
 class CheckpointWriter(pl.Callback):
-    """Saves checkpoints of a run, keeps the best and the last, and saves one when the run is told to stop.
+    """Saves checkpoints of a run by steps and by time, keeps the best and the last, and stops when it is told to.
+
+    Only finite states are saved, so that a run that diverges leaves its last good checkpoint.
 
     Args:
         run: Where to.
-        sink: Writes the checkpoint of the current step.
+        sink: Writes the checkpoint of the current step; None: nothing is saved.
         metrics: Where the monitored metric is read.
+        stops: What signals have asked for.
         save_interval: Optimizer steps between checkpoints.
-        val_check_interval: Optimizer steps between validations; where both meet, the save comes after.
+        save_every_minutes: Age of the last checkpoint at which another one is saved, by the first rank's clock; 0: no
+            limit.
+        val_check_interval: Optimizer steps between validations; where a save meets one, it comes after.
         save_top_k: How many of the best checkpoints are kept, by the monitored metric.
         save_best: Keep the best ones, and a link ``best``.
         save_last: Save when the run ends.
         monitor: Column of the metrics; smaller is better.
+        run_id: Checkpoints with another one are never removed.
     """
 
     def __init__(
         self,
         run: RunDirectory,
-        sink: CheckpointSink,
+        sink: CheckpointSink | None,
         metrics: MetricsWriter,
+        stops: StopRequests,
         *,
         save_interval: int,
         val_check_interval: int,
+        save_every_minutes: float = 10.0,
         save_top_k: int = 2,
         save_best: bool = True,
         save_last: bool = True,
         monitor: str = "val_loss",
+        run_id: str | None = None,
     ) -> None:
-        self.run, self.sink, self.metrics = run, sink, metrics
+        self.run, self.sink, self.metrics, self.stops = run, sink, metrics, stops
         self.save_interval, self.val_check_interval = save_interval, val_check_interval
+        self.save_every_s = 60 * save_every_minutes or math.inf
         self.save_top_k, self.save_best, self.save_last = save_top_k, save_best, save_last
-        self.monitor = monitor
+        self.monitor, self.run_id = monitor, run_id
+        self.clock = time.monotonic
         self._saved: Path | None = None
-        self._stop_requested = False
-        self._previous_handler: Any = None
+        self._saved_at = 0.0
+        self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen for SIGTERM, as schedulers send it before they end a job."""
-        try:
-            self._previous_handler = signal.signal(signal.SIGTERM, self._on_sigterm)
-        except ValueError:  # not in the main thread: somebody else owns the signals
-            self._previous_handler = None
+        """Start the clock."""
+        self._saved_at = self.clock()
 
-    def _on_sigterm(self, signum: int, frame: Any) -> None:
-        logger.warning("SIGTERM received: saving a checkpoint after this step, then stopping.")
-        self._stop_requested = True
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Save where no validation follows; stop where it was asked for."""
-        self.sink.finish(trainer, blocking=False)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop where it was asked for; save what is due, unless a validation comes first."""
+        if self.sink is not None:
+            self.sink.finish(trainer, blocking=False)
         if trainer.fit_loop._should_accumulate():
             return
+        self.stops.has_work = True
+        signum, is_old = self._agree(trainer)
+        self._stop(signum, trainer, pl_module)
         step = accounting_of(pl_module).progress.step
-        stop = bool(trainer.strategy.reduce_boolean_decision(self._stop_requested, all=False))
-        if stop:
-            self.save(trainer, pl_module)
-            trainer.should_stop = True
-            trainer.limit_val_batches = 0  # whoever sent the signal does not wait for a validation
-        elif step % self.save_interval == 0 and step % self.val_check_interval:
+        self._due = is_old or step % self.save_interval == 0
+        validates = trainer.enable_validation and step % self.val_check_interval == 0
+        if self._due and not validates:
             self.save(trainer, pl_module)
 
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop where it was asked for, with what was trained before this validation."""
+        self._stop(self._agree(trainer)[0], trainer, pl_module)
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the step that was just validated."""
-        step = accounting_of(pl_module).progress.step
-        if step and step % self.save_interval == 0:
+        """Save the step that was just validated, if it is due."""
+        if self._due:
             self.save(trainer, pl_module)
+        self._stop(self._agree(trainer)[0], trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the end of the run."""
         if self.save_last:
             self.save(trainer, pl_module)
-        self.sink.finish(trainer, blocking=True)
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGTERM, self._previous_handler)
+        if self.sink is not None:
+            self.sink.finish(trainer, blocking=True)
+
+    def _agree(self, trainer: pl.Trainer) -> tuple[int, bool]:
+        """Return the signal that any rank has received, and whether the first rank finds the last checkpoint old."""
+        is_old = trainer.is_global_zero and self.clock() - self._saved_at >= self.save_every_s
+        if trainer.world_size == 1:
+            return self.stops.signum, is_old
+        votes = torch.tensor([self.stops.signum, int(is_old)], device=trainer.strategy.root_device)
+        signum, old = max_over_ranks(votes, trainer).tolist()
+        return int(signum), bool(old)
+
+    def _stop(self, signum: int, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save and end the run if there was a signal.
+
+        Raises:
+            RunStopped: There was one.
+        """
+        if not signum:
+            return
+        self.save(trainer, pl_module)
+        if self.sink is not None:
+            self.sink.finish(trainer, blocking=True)
+        name, step = signal.Signals(signum).name, accounting_of(pl_module).progress.step
+        saved = "nothing saved" if self.sink is None else f"saved in {self.run.checkpoint_path(step)}"
+        logger.warning("stopped by %s at step %d, %s. --resume-if-exists continues the run.", name, step, saved)
+        raise RunStopped(self.stops.exit_code(signum, trainer))
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the current step unless it is saved already, and remove checkpoints that are no longer kept."""
-        path = self.run.checkpoint_path(accounting_of(pl_module).settle(trainer).step)
+        """Save the current step unless it is saved already, and remove checkpoints that are no longer kept.
+
+        Raises:
+            BionemoError: The state is not finite; the message names the last good checkpoint.
+        """
+        accounting = accounting_of(pl_module)
+        path = self.run.checkpoint_path(accounting.settle(trainer).step)
         self.metrics.flush(trainer)
-        if path == self._saved or trainer.strategy.broadcast(path.exists()):
+        self._due, self._saved_at = False, self.clock()
+        if self.sink is None or path == self._saved or trainer.strategy.broadcast(path.exists()):
             return
+        self._check_finite(trainer, pl_module)
+        if trainer.is_global_zero:
+            self.run.checkpoints_dir.mkdir(parents=True, exist_ok=True)
         self._saved = path
-        self.sink.save(path, pl_module, self.metrics.latest, partial(self.announce, path))
+        self.sink.save(
+            path, pl_module, self.metrics.measured_at(accounting.progress.step), partial(self.announce, path)
+        )
+
+    def _check_finite(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to save weights that are not finite.
+
+        Raises:
+            BionemoError: On all ranks, if any has such a weight.
+        """
+        norms = torch._foreach_norm([parameter.detach() for parameter in pl_module.parameters()], math.inf)
+        finite = torch.stack([norm.float() for norm in norms]).isfinite().all()
+        broken = max_over_ranks((~finite).int().reshape(1), trainer)
+        if broken.item():
+            step = accounting_of(pl_module).progress.step
+            raise BionemoError(f"the weights are not finite after step {step}: not saved. {self.run.advice()}")
 
     def announce(self, path: Path) -> None:
         """Let a new checkpoint be the last one, and remove those that are no longer kept; on the first rank."""
@@ -169,8 +246,9 @@ class CheckpointWriter(pl.Callback):
         """Keep the last checkpoint and the best ones."""
         scored = []
         for path in self.run.checkpoints():
-            metrics = read_json(path / STATE_DIR / "state.json").get("metrics", {})
-            scored.append((metrics.get(self.monitor, math.inf), path))
+            state = read_json(path / STATE_DIR / "state.json")
+            if state.get("run_id") in (None, self.run_id):
+                scored.append((state.get("metrics", {}).get(self.monitor, math.inf), path))
         best = (
             [path for score, path in sorted(scored) if math.isfinite(score)][: self.save_top_k]
             if self.save_best
@@ -183,3 +261,12 @@ class CheckpointWriter(pl.Callback):
                 doomed = path.with_name(f".{path.name}.removed")
                 path.rename(doomed)  # a reader sees it whole or not at all
                 shutil.rmtree(doomed, ignore_errors=True)
+
+
+def max_over_ranks(values: Tensor, trainer: pl.Trainer) -> Tensor:
+    """Return the elementwise maximum of an integer tensor over all ranks."""
+    if trainer.world_size == 1:
+        return values
+    largest = trainer.strategy.reduce(values, reduce_op="max")
+    assert isinstance(largest, Tensor)
+    return largest

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings that every pretraining command shares; a model's command adds its data and its architecture."""
 
-from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -35,10 +34,13 @@ class PretrainConfig(ComputeFlags, RunFlags):
 
     at_least_one: ClassVar[tuple[str, ...]] = (
         *"num_steps accumulate_grad_batches val_check_interval num_gpus num_nodes tokens_per_batch".split(),
-        *"micro_batch_size save_interval log_every_n_steps early_stop_on_step start_timeout_s".split(),
+        *"micro_batch_size save_interval log_every_n_steps early_stop_on_step scheduler_num_steps".split(),
+        "start_timeout_s",
     )
     """Fields that must not be below 1 where they are given; subclasses add theirs."""
-    not_negative: ClassVar[tuple[str, ...]] = ("seed", "num_dataset_workers", "save_top_k", "weight_decay")
+    not_negative: ClassVar[tuple[str, ...]] = (
+        *"seed num_dataset_workers save_top_k weight_decay save_every_minutes".split(),
+    )
 
     pack: bool = option(
         True, group=BATCHES, help="Fill each batch with whole sequences up to a token budget, without padding."
@@ -52,6 +54,11 @@ class PretrainConfig(ComputeFlags, RunFlags):
 
     num_steps: int = option_like(OptimizationFlags, "num_steps", 500_000)
     early_stop_on_step: int | None = option_like(OptimizationFlags, "early_stop_on_step", None)
+    scheduler_num_steps: int | None = option(
+        None,
+        group=TRAINING,
+        help="Steps of the whole learning-rate schedule; default: --num-steps, in a resumed run what it was.",
+    )
     lr: float = option_like(OptimizationFlags, "lr", 4e-4)
     weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.01)
     accumulate_grad_batches: int = option(1, group=TRAINING, help="Micro-batches of one optimizer step.")
@@ -65,13 +72,21 @@ class PretrainConfig(ComputeFlags, RunFlags):
     seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
     resume_if_exists: bool = option(
-        False, group=CHECKPOINTS, help="Go on from the run's last checkpoint, bit for bit."
+        False,
+        group=CHECKPOINTS,
+        help="Resume from the latest checkpoint of this run, bit-identical to an uninterrupted run.",
     )
     restore_from_checkpoint_path: Path | None = option(
         None, group=CHECKPOINTS, help="New run with architecture and weights of this checkpoint."
     )
+    resume_from: Path | None = option(
+        None, group=CHECKPOINTS, help="Resume from this checkpoint of the run instead of the latest one."
+    )
     save_interval: int | None = option(
         None, group=CHECKPOINTS, help="Steps between checkpoints; default: --val-check-interval."
+    )
+    save_every_minutes: float = option(
+        10.0, group=CHECKPOINTS, help="Also save when the last checkpoint is this many minutes old; 0 switches it off."
     )
     save_top_k: int = option(2, group=CHECKPOINTS, help="Best checkpoints that are kept.")
     save_best_checkpoint: bool = option(True, group=CHECKPOINTS, help="Keep the best checkpoints.")
@@ -156,6 +171,8 @@ class PretrainConfig(ComputeFlags, RunFlags):
                 "--average-in-collective: the loss is divided by the labelled tokens of all ranks; leave it off."
             )
         _ = self.parallel  # says what is impossible
+        if self.mask_prob <= 0:
+            raise ConfigError(f"--mask-prob {self.mask_prob}: must be above 0, or no token would have a loss.")
         if self.lr <= 0:
             raise ConfigError(f"--lr {self.lr}: must be above 0.")
 
@@ -185,11 +202,6 @@ class PretrainConfig(ComputeFlags, RunFlags):
         """Flags that were given and that only the megatron engine heeds."""
         return [flag(name) for name in MEGATRON_FIELDS if getattr(self, name) not in (None, False, 1)]
 
-    @property
-    @abstractmethod
-    def sample_limit(self) -> SampleLimit:
-        """What bounds a sample's length: a pack must hold the longest one."""
-
 
 MEGATRON_FIELDS = (
     *"tensor_model_parallel_size pipeline_model_parallel_size virtual_pipeline_model_parallel_size".split(),
@@ -200,8 +212,14 @@ MEGATRON_FIELDS = (
 
 SHARED_CONTRADICTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tokens_per_batch", ("micro_batch_size",)),
-    ("disable_checkpointing", ("save_interval", "resume_if_exists")),
+    ("disable_checkpointing", ("save_interval", "resume_if_exists", "resume_from")),
 )
+
+
+def is_given(config: PretrainConfig, name: str) -> bool:
+    """Return whether the user has set a field: by flag, in YAML, or from Python to another value than its default."""
+    default = next(field.default for field in fields(config) if field.name == name)
+    return name in explicit_fields(config) or getattr(config, name) != default
 
 
 def flag(name: str) -> str:

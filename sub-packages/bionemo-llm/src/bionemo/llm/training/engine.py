@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.checkpoint_writer import CheckpointSink
-from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.task import PretrainTask
 
 
@@ -33,8 +33,8 @@ class Engine(Protocol):
     def callbacks(self) -> list[pl.Callback]:
         """What the engine itself needs to be told by the trainer."""
 
-    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
-        """Where checkpoints go, with the settings that a continued run must share."""
+    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
+        """Where checkpoints go, with the settings that a resumed run must share, and further plain values."""
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Place among the ranks that see different packs, and their number."""
@@ -43,16 +43,16 @@ class Engine(Protocol):
         """What is done to a batch in the loader's process."""
 
 
-def build_engine(config: PretrainConfig, task: PretrainTask) -> Engine:
-    """Build the engine that a resolved configuration names.
+def build_engine(resolved: ResolvedRun, task: PretrainTask) -> Engine:
+    """Build the engine of a run.
 
     Raises:
         MissingDependencyError: The megatron engine needs NeMo, which is not installed.
     """
-    if config.engine == "megatron":
+    if resolved.engine == "megatron":
         from bionemo.llm.megatron.engine import MegatronEngine
 
-        return MegatronEngine(config, task)
+        return MegatronEngine(resolved, task)
     from bionemo.llm.training.lightning_engine import LightningEngine
 
-    return LightningEngine(config, task)
+    return LightningEngine(resolved, task)

@@ -21,10 +21,9 @@ from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink, HuggingFaceSink
-from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.training.task import PretrainTask
-from bionemo.llm.training.trainer import resolve_precision
 
 
 logger = logging.getLogger(__name__)
@@ -34,22 +33,23 @@ class LightningEngine:
     """See :class:`bionemo.llm.training.engine.Engine`.
 
     Args:
-        config: Resolved settings of the command.
+        resolved: Settings of the run.
         task: What the model family brings.
 
     Raises:
         ConfigError: A setting does not go with the model's objective.
     """
 
-    def __init__(self, config: PretrainConfig, task: PretrainTask) -> None:
+    def __init__(self, resolved: ResolvedRun, task: PretrainTask) -> None:
+        config = resolved.asked
         if task.objective is not None and (config.compile or config.cuda_graphs):
             raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
-        if (config.compile or config.cuda_graphs) and not has_static_shapes(config, task.model_config):
+        if (config.compile or config.cuda_graphs) and not has_static_shapes(resolved, task.model_config):
             logger.warning(
                 "--compile and --cuda-graphs have no effect: no kernel for packs has attention dropout. "
                 "Give --attention-dropout 0."
             )
-        self.config, self.task = config, task
+        self.resolved, self.task = resolved, task
 
     def read_state(self, checkpoint: Path) -> TrainingState:
         """Read how far a run had come, with the optimizer's moments."""
@@ -57,24 +57,24 @@ class LightningEngine:
 
     def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
         """Build the model, with random weights or those of the checkpoint that the run starts from or goes on with."""
-        config, task = self.config, self.task
+        config, task = self.resolved.asked, self.task
         source = checkpoint or task.start_from
         if source is None:
             model = build_model(task.model_config, task.vocabulary, seed=config.seed)
         else:
             loaded = load_model(source, task.layout)
-            if checkpoint is not None:
+            if checkpoint is not None and task.architecture_given:
                 check_same_shape(loaded.config, task.model_config, source)
             model = build_model(loaded.config, task.vocabulary, seed=config.seed)
             load_state(model, loaded.state, source)
         model.attention_kernel = config.attention
         recompute_layers(model.encoder.layers, config.recompute)
-        if has_static_shapes(config, model.bert_config):
+        if has_static_shapes(self.resolved, model.bert_config):
             compile_layers(model.encoder.layers)
         objective = task.objective
         return BionemoLightningModule(
             model.bert_config,
-            build_forward_step(config, model.bert_config) if objective is None else objective.forward_step,
+            build_forward_step(self.resolved, model.bert_config) if objective is None else objective.forward_step,
             optimizer=task.optimizer,
             loss_function=packed_loss if objective is None else objective.loss_function,
             module=model,
@@ -90,10 +90,10 @@ class LightningEngine:
 
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """Precision, accumulation and clipping."""
-        precision = resolve_precision(self.config.precision, self.config.accelerator)
+        casts = casts_weights(self.resolved, self.architecture(module))
         return {
-            "precision": "32-true" if casts_weights(self.config, self.architecture(module)) else precision,
-            "accumulate_grad_batches": self.config.accumulate_grad_batches,
+            "precision": "32-true" if casts else self.resolved.precision,
+            "accumulate_grad_batches": self.resolved.asked.accumulate_grad_batches,
             "gradient_clip": self.task.optimizer.gradient_clip,
         }
 
@@ -101,9 +101,9 @@ class LightningEngine:
         """Nothing: the module does it all."""
         return []
 
-    def checkpoint_sink(self, agreement: Mapping[str, Any]) -> CheckpointSink:
+    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
         """Save from the first rank, which holds the whole model."""
-        return HuggingFaceSink(self.task.layout, agreement)
+        return HuggingFaceSink(self.task.layout, fingerprint, record)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Every rank sees packs of its own."""
@@ -111,27 +111,27 @@ class LightningEngine:
 
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """Static shapes for compiled layers."""
-        if has_static_shapes(self.config, self.architecture(module)):
-            return StaticShapes(self.config.sample_limit.max_tokens)
+        if has_static_shapes(self.resolved, self.architecture(module)):
+            return StaticShapes(self.resolved.max_seq_length)
         return as_is
 
 
-def has_static_shapes(config: PretrainConfig, shape: BioBertConfig) -> bool:
+def has_static_shapes(resolved: ResolvedRun, shape: BioBertConfig) -> bool:
     """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
-    return bool(config.compile or config.cuda_graphs) and shape.attention_dropout == 0
+    return bool(resolved.asked.compile or resolved.asked.cuda_graphs) and shape.attention_dropout == 0
 
 
-def casts_weights(config: PretrainConfig, shape: BioBertConfig) -> bool:
+def casts_weights(resolved: ResolvedRun, shape: BioBertConfig) -> bool:
     """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
-    return has_static_shapes(config, shape) and resolve_precision(config.precision, config.accelerator) == "bf16-mixed"
+    return has_static_shapes(resolved, shape) and resolved.precision == "bf16-mixed"
 
 
-def build_forward_step(config: PretrainConfig, shape: BioBertConfig) -> ForwardStep:
+def build_forward_step(resolved: ResolvedRun, shape: BioBertConfig) -> ForwardStep:
     """Choose how a batch goes through the model."""
-    if not has_static_shapes(config, shape):
+    if not has_static_shapes(resolved, shape):
         return packed_forward_step
     return StaticForwardStep(
-        max_seqlen=config.sample_limit.max_tokens,
-        weight_dtype=torch.bfloat16 if casts_weights(config, shape) else None,
-        cuda_graphs=config.cuda_graphs,
+        max_seqlen=resolved.max_seq_length,
+        weight_dtype=torch.bfloat16 if casts_weights(resolved, shape) else None,
+        cuda_graphs=resolved.asked.cuda_graphs,
     )

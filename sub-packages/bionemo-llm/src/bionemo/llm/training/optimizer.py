@@ -84,12 +84,24 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
 
 def build_schedule(optimizer: torch.optim.Optimizer, config: OptimizerConfig) -> LRScheduler:
     """Build the schedule of an optimizer's learning rate, at its first step."""
-    shared = {
-        "warmup_steps": config.warmup_steps,
-        "max_steps": config.max_steps,
-        "max_lr": config.lr,
-        "min_lr": config.min_lr,
-    }
     if config.schedule == "cosine":
-        return WarmupCosineHold(optimizer, hold_steps=config.hold_steps, **shared)
-    return WarmupAnnealDecayHold(optimizer, **shared)
+        return WarmupCosineHold(
+            optimizer,
+            warmup_steps=config.warmup_steps,
+            max_steps=config.max_steps,
+            hold_steps=config.hold_steps,
+            max_lr=config.lr,
+            min_lr=config.min_lr,
+        )
+    return WarmupAnnealDecayHold(
+        optimizer,
+        warmup_steps=config.warmup_steps,
+        max_steps=config.max_steps,
+        max_lr=config.lr,
+        min_lr=config.min_lr,
+    )
+
+
+def build_schedule_of_one(config: OptimizerConfig) -> LRScheduler:
+    """Build the schedule alone, over a parameter that nobody trains, to ask it for rates."""
+    return build_schedule(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=config.lr), config)

@@ -1,31 +1,70 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Derives what a run needs from the settings of its command and from the machine: engine, batch size, intervals."""
+"""Derives what a run needs from the settings of its command and from the machine: engine, batch size, intervals.
 
-from dataclasses import replace
-from typing import TypeVar
+What was asked for stays as it is: a configuration that is used again is derived anew.
+"""
+
+from dataclasses import dataclass, replace
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.training.config import PretrainConfig
-from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator
+from bionemo.llm.training.config import PretrainConfig, SampleLimit
+from bionemo.llm.training.parallel_config import ParallelConfig
+from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
-
-T = TypeVar("T")
-PretrainConfigT = TypeVar("PretrainConfigT", bound=PretrainConfig)
 
 GPU_TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 32_768, 4_096
-MICRO_BATCH_SIZE = 64
+SEQUENCES_PER_BATCH = 64
 """Sequences of a micro-batch without packing."""
 
 
-def required(value: T | None) -> T:
-    """Give a setting that was checked or filled in before."""
-    assert value is not None
-    return value
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRun:
+    """The settings of a run: those that were asked for, and what follows from them on this machine.
+
+    Attributes:
+        asked: Settings of the command.
+        accelerator: "cpu" or "gpu".
+        precision: Lightning's name of the precision.
+        engine: "lightning" or "megatron".
+        parallel: Sizes and switches of model parallelism.
+        max_seq_length: Tokens of the longest sample.
+        max_tokens: Token budget of a pack; without packing the tokens of the longest possible micro-batch.
+        sequences_per_batch: Sequences of a micro-batch without packing; None: packs of ``max_tokens``.
+        val_check_interval: Optimizer steps between validations.
+        save_interval: Optimizer steps between checkpoints.
+        log_every_n_steps: Optimizer steps between rows of metrics.csv.
+    """
+
+    asked: PretrainConfig
+    accelerator: str
+    precision: str
+    engine: str
+    parallel: ParallelConfig
+    max_seq_length: int
+    max_tokens: int
+    sequences_per_batch: int | None
+    val_check_interval: int
+    save_interval: int
+    log_every_n_steps: int
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes of the run."""
+        return self.asked.num_gpus * self.asked.num_nodes
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer step at which the run ends."""
+        return min(self.asked.num_steps, self.asked.early_stop_on_step or self.asked.num_steps)
 
 
-def resolve(config: PretrainConfigT) -> PretrainConfigT:
-    """Fill in what depends on the machine or on other settings, so that config.yaml says what was run.
+def resolve(config: PretrainConfig, limit: SampleLimit) -> ResolvedRun:
+    """Derive what depends on the machine or on other settings.
+
+    Args:
+        config: Settings of the command.
+        limit: What bounds the length of a sample: a pack must hold the longest one.
 
     Raises:
         ConfigError: Settings do not fit together or this machine.
@@ -35,31 +74,44 @@ def resolve(config: PretrainConfigT) -> PretrainConfigT:
     accelerator = resolve_accelerator(config.accelerator)
     check_gpus(accelerator, config.num_gpus)
     check_gpu_flags(config, accelerator)
-    limit = config.sample_limit
-    budget = config.tokens_per_batch
-    if budget is None:
-        default = GPU_TOKENS_PER_BATCH if accelerator == "gpu" else CPU_TOKENS_PER_BATCH
-        if config.micro_batch_size is not None or not config.pack:
-            default = (config.micro_batch_size or MICRO_BATCH_SIZE) * limit.max_tokens
-        budget = max(default, limit.max_tokens)
-    if budget < limit.max_tokens:
-        raise ConfigError(f"--tokens-per-batch {budget} is below {limit.flag} {limit.max_tokens}: raise or lower one.")
+    max_tokens = resolve_batch(config, limit, accelerator)
     interval = min(config.val_check_interval, config.num_steps)
-    return replace(
-        config,
+    engine = choose_engine(config)
+    distributed = engine == "megatron" and config.use_distributed_optimizer is not False
+    return ResolvedRun(
+        asked=config,
         accelerator=accelerator,
-        engine=choose_engine(config),
-        use_distributed_optimizer=uses_distributed_optimizer(config),
-        tokens_per_batch=budget if config.pack else None,
-        micro_batch_size=None if config.pack else budget // limit.max_tokens,
+        precision=resolve_precision(config.precision, accelerator),
+        engine=engine,
+        parallel=replace(config, use_distributed_optimizer=distributed).parallel,
+        max_seq_length=limit.max_tokens,
+        max_tokens=max_tokens,
+        sequences_per_batch=None if config.pack else max_tokens // limit.max_tokens,
         val_check_interval=interval,
         save_interval=config.save_interval or interval,
         log_every_n_steps=config.log_every_n_steps or max(1, min(50, config.num_steps // 100)),
     )
 
 
+def resolve_batch(config: PretrainConfig, limit: SampleLimit, accelerator: str) -> int:
+    """Return the tokens that a batch holds at most.
+
+    Raises:
+        ConfigError: The longest sample does not fit into a pack.
+    """
+    budget = config.tokens_per_batch
+    if budget is None:
+        default = GPU_TOKENS_PER_BATCH if accelerator == "gpu" else CPU_TOKENS_PER_BATCH
+        if config.micro_batch_size is not None or not config.pack:
+            default = (config.micro_batch_size or SEQUENCES_PER_BATCH) * limit.max_tokens
+        budget = max(default, limit.max_tokens)
+    if budget < limit.max_tokens:
+        raise ConfigError(f"--tokens-per-batch {budget} is below {limit.flag} {limit.max_tokens}: raise or lower one.")
+    return budget
+
+
 def choose_engine(config: PretrainConfig) -> str:
-    """Name the engine: the one that was asked for, else megatron where only that does what the flags say.
+    """Return the engine that was asked for, else megatron where only that does what the flags say.
 
     Raises:
         ConfigError: The lightning engine is asked for, with something that only the megatron engine does.
@@ -72,13 +124,8 @@ def choose_engine(config: PretrainConfig) -> str:
     return config.engine
 
 
-def uses_distributed_optimizer(config: PretrainConfig) -> bool:
-    """Whether data-parallel ranks share the optimizer's state: on the megatron engine, unless it is switched off."""
-    return choose_engine(config) == "megatron" and config.use_distributed_optimizer is not False
-
-
 def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:
-    """Refuse what only a GPU does elsewhere, and graphs where a replay would overwrite what is still needed.
+    """Refuse on a CPU what only a GPU does, and CUDA graphs where a replay would overwrite what is still needed.
 
     Raises:
         ConfigError: The message names the flag.
@@ -91,8 +138,3 @@ def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:
             raise ConfigError(f"--attention {config.attention}: a GPU kernel. Leave it out on a CPU.")
     if config.cuda_graphs and config.num_gpus * config.num_nodes * config.accumulate_grad_batches > 1:
         raise ConfigError("--cuda-graphs: needs one GPU and --accumulate-grad-batches 1.")
-
-
-def max_tokens_of_a_batch(config: PretrainConfig) -> int:
-    """Budget of a pack, or without packing the tokens that the longest sequences of a micro-batch have."""
-    return config.tokens_per_batch or required(config.micro_batch_size) * config.sample_limit.max_tokens

@@ -16,6 +16,9 @@ from bionemo.core.errors import BionemoError
 from bionemo.llm.checkpoints.training_state import Progress
 
 
+LOWER_RATE = "Lower --lr, or lengthen --warmup-steps."
+
+
 class MeanLoss:
     """Running sum and count of a loss, kept on the device."""
 
@@ -102,8 +105,13 @@ class StepAccounting:
             self._unread_counts = None
         return self.progress
 
-    def mean(self, loss: MeanLoss, trainer: pl.Trainer) -> float:
+    def mean(self, loss: MeanLoss, trainer: pl.Trainer, *, advice: str = LOWER_RATE) -> float:
         """Return the mean of a loss over all ranks since it was last read, NaN without labels; resets it.
+
+        Args:
+            loss: Sum and count of this rank.
+            trainer: Knows the other ranks.
+            advice: What to do about a loss that is not finite.
 
         Raises:
             BionemoError: It is not finite.
@@ -111,10 +119,7 @@ class StepAccounting:
         loss_sum, count = sum_over_ranks(loss.take(trainer.strategy.root_device), trainer).tolist()
         mean = loss_sum / count if count else math.nan
         if count and not math.isfinite(mean):
-            raise BionemoError(
-                f"the loss is {mean} after step {self.progress.step}. Lower --lr, or lengthen --warmup-steps; "
-                "the last checkpoint is from before it."
-            )
+            raise BionemoError(f"the loss is {mean} after step {self.progress.step}. {advice}")
         return mean
 
 

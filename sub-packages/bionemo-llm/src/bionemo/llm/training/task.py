@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model family brings to a pretraining run: its data, architecture, optimizer and checkpoint layout."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,10 @@ class PretrainTask:
         layout: How checkpoints are named and which files go with them.
         optimizer: Its constants and its schedule.
         build_datasets: Opens the data of a run.
-        agreement: Fields of the configuration that a continued run must share.
+        fingerprint: Settings of the model family that a resumed run must share, by name.
+        schedule_flags: Fields of the configuration that set parts of the schedule's state, and these parts.
+        opening: Line of Python that opens a checkpoint of the lightning engine; ``{path}`` stands for its folder.
+        architecture_given: Whether flags describe the architecture; otherwise a resumed run takes the checkpoint's.
         start_from: Checkpoint that gives a new run its architecture and weights, or None.
         objective: None for the masked tokens alone; others are for the lightning engine without compilation.
     """
@@ -57,7 +60,10 @@ class PretrainTask:
     layout: HuggingFaceLayout[Any]
     optimizer: OptimizerConfig
     build_datasets: Callable[[RunDirectory], Datasets]
-    agreement: tuple[str, ...]
+    fingerprint: Mapping[str, Any]
+    schedule_flags: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"lr": ("max_lr", "min_lr")})
+    opening: str = "bionemo.llm.checkpoints.hf_directory.read_weights('{path}')"
+    architecture_given: bool = True
     start_from: Path | None = None
     objective: Objective | None = None
     reference_label: str = RESIDUE_FREQUENCIES_LABEL

@@ -125,7 +125,7 @@ def build_trainer(
     check_ranks(devices, num_nodes)
     silence_third_parties()
     ranks = devices * num_nodes
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
@@ -147,6 +147,9 @@ def build_trainer(
         use_distributed_sampler=False,
         inference_mode=False,  # compiled layers do not take every inference tensor; no_grad serves as well
     )
+    # Lightning's handler of SIGTERM would end the run without a checkpoint; see bionemo.llm.training.stop_requests.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def continue_from(trainer: pl.Trainer, step: int, accumulate_grad_batches: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
 from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
-from bionemo.llm.training.resolve import max_tokens_of_a_batch, resolve
+from bionemo.llm.training.resolve import ResolvedRun, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,11 @@ class ToyConfig(PretrainConfig):
 
     width: int = option(4, help="Channels.")
 
-    @property
-    def sample_limit(self) -> SampleLimit:
-        return SampleLimit("--width", self.width)
 
-
-def parse_and_resolve(flags: list[str]) -> ToyConfig:
+def parse_and_resolve(flags: list[str]) -> ResolvedRun:
     config = parse(ToyConfig, ["--accelerator=cpu", *flags])
     check_contradictions(config, [("width", ("lr",))])
-    return resolve(config)
+    return resolve(config, SampleLimit("--width", config.width))
 
 
 @pytest.mark.parametrize(
@@ -53,21 +49,20 @@ def test_refused(flags: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "tokens_per_batch", "micro_batch_size", "max_tokens"),
+    ("flags", "sequences_per_batch", "max_tokens"),
     [
-        ([], 4096, None, 4096),
-        (["--width=5000"], 5000, None, 5000),
-        (["--micro-batch-size=3"], 12, None, 12),
-        (["--no-pack"], None, 64, 256),
-        (["--no-pack", "--micro-batch-size=3"], None, 3, 12),
+        ([], None, 4096),
+        (["--width=5000"], None, 5000),
+        (["--micro-batch-size=3"], None, 12),
+        (["--no-pack"], 64, 256),
+        (["--no-pack", "--micro-batch-size=3"], 3, 12),
     ],
 )
-def test_size_of_a_batch(flags, tokens_per_batch, micro_batch_size, max_tokens) -> None:
-    config = parse_and_resolve(flags)
-    assert (config.tokens_per_batch, config.micro_batch_size) == (tokens_per_batch, micro_batch_size)
-    assert max_tokens_of_a_batch(config) == max_tokens
+def test_size_of_a_batch(flags, sequences_per_batch, max_tokens) -> None:
+    resolved = parse_and_resolve(flags)
+    assert (resolved.sequences_per_batch, resolved.max_tokens) == (sequences_per_batch, max_tokens)
 
 
 def test_intervals_follow_the_number_of_steps() -> None:
-    config = parse_and_resolve(["--num-steps=500"])
-    assert (config.val_check_interval, config.save_interval, config.log_every_n_steps) == (500, 500, 5)
+    resolved = parse_and_resolve(["--num-steps=500"])
+    assert (resolved.val_check_interval, resolved.save_interval, resolved.log_every_n_steps) == (500, 500, 5)

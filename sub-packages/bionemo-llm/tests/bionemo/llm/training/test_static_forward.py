@@ -279,7 +279,7 @@ def test_a_training_step_waits_for_no_device_and_uses_few_kernels_beside_the_lay
 
 
 def test_compilation_without_effect_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    flags = SimpleNamespace(compile=True, cuda_graphs=False)
+    flags = SimpleNamespace(asked=SimpleNamespace(compile=True, cuda_graphs=False))
     for dropout in (0.0, 0.1):
         task = SimpleNamespace(objective=None, model_config=BioBertConfig(attention_dropout=dropout))
         caplog.clear()

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The moment a run begins, after its first optimizer step: a start that fails before has written nothing."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from bionemo.core.config import to_yaml
+from bionemo.core.files import write_text
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.resolve import ResolvedRun
+from bionemo.llm.training.run_directory import RunDirectory
+
+
+RECORDED_PACKAGES = ("bionemo-llm", "torch", "lightning", "megatron-core")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunIdentity:
+    """What ``resolved.yaml`` records of a run: its id, and everything that was derived from ``config.yaml``.
+
+    Attributes:
+        run_id: Carried by every checkpoint of the run.
+        resolved: Settings of the run.
+        optimizer: As the settings describe it.
+        architecture: Of the model that is trained, whether flags or a checkpoint described it.
+    """
+
+    run_id: str
+    resolved: ResolvedRun
+    optimizer: OptimizerConfig
+    architecture: BioBertConfig
+
+    def to_yaml(self) -> str:
+        """Return the record as YAML; the first line is the run's id."""
+        derived = {name: value for name, value in vars(self.resolved).items() if name not in ("asked", "parallel")}
+        return f"run_id: {self.run_id}\n" + to_yaml(
+            DerivedSettings(
+                derived=derived,
+                parallel=dataclasses.asdict(self.resolved.parallel),
+                optimizer=dataclasses.asdict(self.optimizer),
+                architecture=plain_fields(self.architecture),
+                versions={name: found for name in RECORDED_PACKAGES if (found := installed_version(name))},
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DerivedSettings:
+    """Sections of ``resolved.yaml``."""
+
+    derived: Mapping[str, Any]
+    parallel: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    architecture: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+class RunBeginning(pl.Callback):
+    """Writes ``config.yaml``, ``resolved.yaml`` and the log once the first optimizer step is done.
+
+    Args:
+        run: Where to.
+        identity: What to record.
+        start_step: Optimizer steps done before, in a resumed run.
+        begin_log: Opens the log.
+    """
+
+    def __init__(
+        self, run: RunDirectory, identity: RunIdentity, start_step: int, begin_log: Callable[[], None] = lambda: None
+    ) -> None:
+        self.run, self.identity, self.start_step = run, identity, start_step
+        self._begin_log = begin_log
+        self._has_begun = False
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin after the first step."""
+        if self._has_begun or trainer.fit_loop._should_accumulate():
+            return
+        self._has_begun = True
+        if trainer.is_global_zero:
+            if self.start_step == 0:
+                keep_old_file(self.run.metrics_path)
+            self.run.set_aside_after(self.start_step)
+            write_text(self.run.resolved_path, self.identity.to_yaml())
+            write_text(self.run.config_path, to_yaml(self.identity.resolved.asked))
+        self._begin_log()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the log of a resumed run that had no step left."""
+        self._begin_log()
+
+
+def keep_old_file(path: Path) -> None:
+    """Give what an earlier run has left another name: ``metrics.csv`` becomes ``metrics.old-1.csv``."""
+    if not path.exists():
+        return
+    number = 1
+    while (kept := path.with_name(f"{path.stem}.old-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(kept)
+
+
+def plain_fields(config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are numbers, strings or None."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {
+        name: value for name, value in values.items() if value is None or isinstance(value, bool | int | float | str)
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
