@@ -39,8 +39,8 @@ def count_cropped(dataset: PackedProteinDataset, *, max_sequences: int = _MAX_SE
         idxs = np.arange(start, min(start + stride * _SEQUENCES_AT_ONCE, len(dataset)), stride, dtype=np.int64)
         lengths = dataset.source.lengths_of(dataset.rows(0, idxs))
         excess = np.maximum(lengths - dataset.max_seq_length, 0)
-        totals += (len(idxs), np.count_nonzero(excess), lengths.sum(), excess.sum())
-    return CroppedCount(*map(int, totals))
+        totals += np.array([len(idxs), np.count_nonzero(excess), lengths.sum(), excess.sum()])
+    return CroppedCount(*totals.tolist())
 
 
 def log_cropped(dataset: PackedProteinDataset, name: str) -> None:

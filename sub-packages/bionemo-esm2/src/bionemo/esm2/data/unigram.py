@@ -46,7 +46,8 @@ def residue_frequencies(dataset: PackedProteinDataset) -> NDArray[np.float64]:
     """
     counts = residue_counts(dataset).astype(np.float64)
     counts[ORDINARY_IDS.start : ORDINARY_IDS.stop] += 1.0
-    return counts / counts.sum()
+    frequencies: NDArray[np.float64] = counts / counts.sum()
+    return frequencies
 
 
 def unigram_cross_entropy(train: PackedProteinDataset, valid: PackedProteinDataset) -> float:
