@@ -73,6 +73,8 @@ class _RawBlock(NamedTuple):
     first_number: int
     first_line: int
     records: list[bytes]
+    has_returns: bool
+    """Whether a carriage return is anywhere in the text."""
 
 
 def read_fasta(
@@ -177,12 +179,17 @@ def _iter_raw_blocks(name: str, blocks: Iterator[bytes]) -> Iterator[_RawBlock]:
                 f"longer than {MAX_RECORD_BYTES // 2**20} MiB: no protein is. Is this a genome?"
             )
         if records:
-            yield _RawBlock(number, line, records)
+            yield _RawBlock(number, line, records, b"\r" in text)
             number += len(records)
-            line += text.count(b"\n") - rest.count(b"\n")
+            line += _num_lines(text) - _num_lines(rest)
     if rest is None:
         raise FormatError(f"{name}: is empty. Expected FASTA: '>id' lines, each followed by residues.")
-    yield _RawBlock(number, line, [rest])
+    yield _RawBlock(number, line, [rest], b"\r" in rest)
+
+
+def _num_lines(text: bytes) -> int:
+    """Count the line ends; several times faster than ``bytes.count``."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")))
 
 
 def _encode_block(
@@ -196,13 +203,12 @@ def _encode_block(
     residues: list[bytes] = []
     for record in raw.records:
         header, _, body = record.partition(b"\n")
-        ids.append(first_word(header))
+        ids.append((header.split(None, 1) or [b""])[0])  # `first_word`, without its call
         residues.append(body.translate(ENCODE, b"\r\n"))
     numbers = list(range(raw.first_number, raw.first_number + len(ids)))
     # One look at all records: where nothing is unusual, that was all.
     largest = np.frombuffer(b"".join(residues), dtype=np.uint8).max(initial=0)
-    has_cr = any(b"\r" in record for record in raw.records)
-    if has_cr or largest >= LOWER_BIT or not all(residues) or not all(ids) or not is_utf8(b" ".join(ids)):
+    if raw.has_returns or largest >= LOWER_BIT or not all(residues) or not all(ids) or not is_utf8(b" ".join(ids)):
         residues, odd_rows = encode_simple_rows(raw.records, residues, ids, summary)
         lines = list(accumulate((record.count(b"\n") + 1 for record in raw.records), initial=raw.first_line))
         rejected_rows = set()
@@ -218,6 +224,6 @@ def _encode_block(
             ids, residues = [ids[row] for row in kept], [residues[row] for row in kept]
             numbers = [numbers[row] for row in kept]
     summary.num_sequences += len(ids)
-    summary.num_residues += sum(map(len, residues))
+    summary.num_residues += len(b"".join(residues))
     summary.num_nucleotide_sequences += count_nucleotide_like(residues)
     return EncodedBlock(ids, residues, numbers)

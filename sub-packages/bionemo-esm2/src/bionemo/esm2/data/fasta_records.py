@@ -12,6 +12,7 @@ Three kinds of text in a sequence are told apart:
   whatever the policy.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -50,9 +51,11 @@ _GAPS = bytes([_GAP])
 _DROP_LOWER = bytes(value & ~LOWER_BIT if value < _STOP else value for value in range(256))
 _TO_UNK = bytes(UNK_ID if value >= _STOP else value for value in range(256))
 _TO_X = bytes(TOKEN_TO_ID["X"] if value >= _STOP else value for value in range(256))
+_NUCLEOTIDE_IDS = bytes(TOKEN_TO_ID[letter] for letter in "ACGTUN")
 _NUCLEOTIDES = re.compile(  # 20 residues of a protein are all among these with a chance of 1e-11
-    b"[%s]{20,59}(?:$|[%s])" % (2 * (re.escape(bytes(TOKEN_TO_ID[letter] for letter in "ACGTUN")),)), re.DOTALL
+    b"[%s]{20,59}(?:$|[%s])" % (2 * (re.escape(_NUCLEOTIDE_IDS),)), re.DOTALL
 )
+_NUCLEOTIDE_STARTS = {bytes(start) for start in itertools.product(_NUCLEOTIDE_IDS, repeat=4)}  # decide most sequences
 
 
 class RecordText(NamedTuple):
@@ -189,7 +192,8 @@ def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> byte
 
 def count_nucleotide_like(residues: Sequence[bytes]) -> int:
     """Count the sequences (token ids) of 20 and more residues whose first 60 are all A, C, G, T, U or N."""
-    return sum(1 for _ in filter(None, map(_NUCLEOTIDES.match, residues)))
+    candidates = [tokens for tokens in residues if tokens[:4] in _NUCLEOTIDE_STARTS]
+    return sum(_NUCLEOTIDES.match(tokens) is not None for tokens in candidates)
 
 
 def has_lone_return(header: bytes) -> bool:
