@@ -4,15 +4,21 @@
 """What the README and the user guide tell a reader to type exists: files, flags, keys and names."""
 
 import ast
+import contextlib
 import importlib
+import io
 import re
 import shlex
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bionemo.core.config import parse
+from bionemo.esm2.api import build_esm2, save_esm2
+from bionemo.esm2.model.model import ESM2Config
 from bionemo.esm2.train_config import TrainESM2Config, check_flags
 
 
@@ -69,6 +75,58 @@ def test_every_path_of_the_repository_in_a_command_exists() -> None:
     ours = [word for word in words if re.match(r"(sub-packages|docs|ci|scripts|constraints)[/\w.-]*", word)]
     assert len(ours) >= 5
     assert [word for word in ours if not (ROOT / word.partition("[")[0]).exists()] == []
+
+
+def printed_installs() -> dict[str, list[str]]:
+    """Every `pip install` line of a page, notebook script or README, by where it stands."""
+    listing = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "*.md", "docs/docs/*.py", "sub-packages/*/examples/*.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = {}
+    for name in listing.splitlines():
+        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        found[name] = [line.split("  #")[0] for line in re.findall(r"pip install ([^`\n]*)", text)]
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def test_packages_are_installed_from_the_checkout_or_a_release_and_never_by_bare_name() -> None:
+    """The public index has other people's packages of these names."""
+    lines = [(name, line) for name, found in printed_installs().items() for line in found]
+    assert len(lines) >= 9
+    assert [(name, line) for name, line in lines if re.search(r"""(^|[\s"'])bionemo-""", line)] == []
+
+
+def test_an_install_line_names_every_package_of_ours_that_is_needed() -> None:
+    declared = {
+        path.parent.name: re.findall(
+            r"bionemo-\w+", " ".join(tomllib.loads(path.read_text())["project"]["dependencies"])
+        )
+        for path in ROOT.glob("sub-packages/*/pyproject.toml")
+    }
+    extras = re.compile(r"(cudnn|fa4|nemo)\]")  # added to an environment that has the rest
+    incomplete = []
+    for name, lines in printed_installs().items():
+        for line in lines:
+            named = set(re.findall(r"sub-packages/(bionemo-\w+)", line))
+            needed = {needed for package in named for needed in declared[package]}
+            if not extras.search(line) and needed - named:
+                incomplete.append((name, line, sorted(needed - named)))
+    assert incomplete == []
+
+
+def test_the_quick_starts_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    model = build_esm2(ESM2Config(num_layers=1, hidden_size=16, num_attention_heads=2, ffn_hidden_size=32), seed=0)
+    save_esm2(model, tmp_path / "results" / "mine" / "checkpoints" / "last")
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec("".join(blocks("docs/docs/user-guide/quick-start.md", "python")), {})
+    assert printed.getvalue() == "torch.Size([2, 12, 33])\n"
+    assert "# [2, 12, 33]" in (ROOT / "docs/docs/user-guide/quick-start.md").read_text()
 
 
 def test_imports_in_python_blocks_work() -> None:

@@ -7,7 +7,7 @@
 # Raw counts become tokens, a model reads them, and every cell gets a vector in `adata.obsm`: the way that single-cell
 # data take through `bionemo-geneformer`, on 700 peripheral blood cells that come with `scanpy`. Nothing is downloaded;
 # the model is a small one, trained here in a few minutes on a CPU. How to take a published model instead is said at
-# each step. It needs `pip install 'bionemo-geneformer[analysis]' scanpy`.
+# each step. It needs the extra `[analysis]` of `bionemo-geneformer`, and `scanpy`.
 
 # %% [markdown]
 # ## 1. Raw counts
@@ -93,8 +93,8 @@ print(cells.column("bulk_labels")[0], [gene_of[token] for token in tokens[1:9].t
 # %% [markdown]
 # ## 4. A model
 #
-# The model learns to guess hidden genes from the others. With a published model this step is left out: the folder from
-# the Hugging Face Hub takes the place of `runs/pbmc/checkpoints/last`.
+# The model learns to predict masked genes from the others. With a published model this step is left out: the folder
+# from the Hugging Face Hub takes the place of `runs/pbmc/checkpoints/last`.
 
 # %%
 from bionemo.geneformer.scripts import train_geneformer
@@ -125,8 +125,8 @@ assert validations[-1] < np.log(len(vocabulary))
 #
 # One call puts a vector for each cell into `adata.obsm`. The vocabulary and the medians lie in the checkpoint, so that
 # counts are ranked exactly as in training. `embedding="cell"` is the mean over a cell's genes, `"cls"` the vector of
-# its first token. For data that do not fit into memory, `infer_geneformer` writes the same vectors by cell id and goes
-# on where it was when it is killed.
+# its first token. For data that do not fit into memory, `infer_geneformer` writes the same vectors by cell id and
+# resumes where it was killed.
 
 # %%
 from bionemo.geneformer import Geneformer
@@ -140,7 +140,7 @@ print(adata.obsm["X_geneformer"].shape, adata.obsm["X_geneformer"].dtype)
 # %% [markdown]
 # ## 6. Look at them
 #
-# From here on everything is as usual: neighbours and a UMAP of the new representation.
+# From here on everything is as usual: neighbors and a UMAP of the new representation.
 
 # %%
 from matplotlib import pyplot as plt
@@ -155,7 +155,7 @@ drawn = scanpy.pl.umap(adata, color="bulk_labels", ax=axes, show=False, title="G
 # ## 7. Are they worth anything?
 #
 # An embedding should be judged beside what needs no model. `evaluate_geneformer` tells the cell types from it by
-# logistic regression and by neighbours, on the same folds as from principal components and from variable genes. A
+# logistic regression and by neighbors, on the same folds as from principal components and from variable genes. A
 # model of this size that has seen 700 cells is not expected to win: without fine-tuning large ones often do not
 # either. The command draws the UMAPs side by side; here `--no-umap` leaves that out.
 
@@ -171,4 +171,4 @@ evaluate_geneformer.main(
 )
 report = json.loads(Path("evaluation/report.json").read_text())
 for name, scores in report["representations"].items():
-    print(f"{name:12s} macro-F1 {scores['logistic_macro_f1']:.1f}, neighbours {scores['knn_macro_f1']:.1f}")
+    print(f"{name:12s} macro-F1 {scores['logistic_macro_f1']:.1f}, neighbors {scores['knn_macro_f1']:.1f}")

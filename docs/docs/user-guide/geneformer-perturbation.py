@@ -8,7 +8,7 @@
 # or down, and measures how far the model's embedding of the cell moves: towards another state, or just away. The
 # cells here are 700 peripheral blood cells that come with `scanpy`; the model is a small one with random weights: its
 # answers show how the tools work, they are no biology. How to take a trained model instead is said where it matters.
-# It needs `pip install 'bionemo-geneformer[analysis]' scanpy`.
+# It needs the extra `[analysis]` of `bionemo-geneformer`, and `scanpy`.
 
 # %% [markdown]
 # ## 1. Cells and a model
@@ -90,8 +90,8 @@ print(f"lysozyme one quartile down: mean cosine {weak['cosine'].mean():.4f}")
 # ## 3. Every gene of a cell
 #
 # The command perturbs all genes of each cell, one at a time, and adds statistics. Unperturbed cells go through the
-# model once, perturbed ones in packs without padding; on several GPUs with `--devices`. A killed call goes on where it
-# was. In a terminal this is `perturb_geneformer --checkpoint-path ...`.
+# model once, perturbed ones in packed batches without padding; on several GPUs with `--devices`. A killed call
+# resumes where it was. In a terminal this is `perturb_geneformer --checkpoint-path ...`.
 
 # %%
 from bionemo.geneformer.scripts import perturb_geneformer
