@@ -28,7 +28,7 @@ class BufferPool:
         self._kept: dict[int, list[np.ndarray]] = {}  # by the power of two that is their size in bytes
 
     def empty(self, length: int, dtype: Any) -> np.ndarray:
-        """An uninitialised one-dimensional array that shares memory with no array alive."""
+        """An uninitialized one-dimensional array that shares memory with no array alive."""
         dtype = np.dtype(dtype)
         size_bytes = length * dtype.itemsize
         size_class = (size_bytes - 1).bit_length()
@@ -50,7 +50,7 @@ class BufferPool:
             return room[:size_bytes].view(dtype)
 
     def renew_lock(self) -> None:
-        """Forget who holds the lock; for a forked child, where only one thread goes on."""
+        """Forget who holds the lock; for a forked child, where only one thread continues."""
         self._lock = threading.Lock()
 
 

@@ -3,7 +3,7 @@
 """Atomic writes: a reader sees the old content or the new one, never half of it.
 
 Everything is written under a temporary name in the target's own folder, flushed to the disk and then renamed. A killed
-writer leaves nothing but its temporary name behind, which :func:`is_leftover` recognises and :func:`remove_leftovers`
+writer leaves nothing but its temporary name behind, which :func:`is_leftover` recognizes and :func:`remove_leftovers`
 clears. A writer holds a lock on its temporary name while it lives, so that clearing never takes away live work.
 """
 
@@ -174,7 +174,7 @@ def move_into_place(source: Path, target: Path) -> None:
 
 
 def is_leftover(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a name is a temporary one of this module: unfinished work, to be ignored by every reader."""
+    """Return whether a name is a temporary one of this module: unfinished work, to be ignored by every reader."""
     return _LEFTOVER.match(Path(path).name) is not None
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one door to packages that are not always installed."""
+"""Import packages that are not always installed."""
 
 import importlib
 from types import ModuleType

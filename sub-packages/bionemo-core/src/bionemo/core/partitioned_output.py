@@ -3,7 +3,7 @@
 """A folder of results that several ranks compute partition by partition, and that a killed run resumes.
 
 A partition is a run of consecutive records: the unit that is computed, written atomically and, after a kill, not
-computed again. Partitions do not depend on the number of ranks: rank r of W computes partitions r, r + W, ..., and a
+repeated. Partitions do not depend on the number of ranks: rank r of W computes partitions r, r + W, ..., and a
 run can be resumed on another number of ranks. The records may come from a list or from a stream of unknown length; a
 resumed run reads the stream again and skips the partitions that are written.
 

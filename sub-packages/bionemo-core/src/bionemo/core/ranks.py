@@ -9,7 +9,7 @@ import sys
 def process_rank() -> int:
     """Rank of this process among all of a distributed run, 0 when it runs alone.
 
-    Asks torch.distributed where that is loaded and initialised (it is never imported for this), then what torchrun
+    Asks torch.distributed where that is loaded and initialized (it is never imported for this), then what torchrun
     (``RANK``), SLURM (``SLURM_PROCID``) and Lightning's own launcher (``LOCAL_RANK``) put into the environment.
     """
     distributed = sys.modules.get("torch.distributed")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that are filled part by part: a killed run goes on where it was, and readers see only what is complete.
+"""Folders that are filled part by part: a killed run is resumed, and readers see only what is complete.
 
-The parts lie in ``NAME.incomplete`` beside the folder to be, together with the plan that they follow. When all are
-there, the folder gets its name in one step.
+The parts lie in ``NAME.incomplete`` beside the folder to be, together with the settings that decide on them. When all
+are there, the folder gets its name in one step.
 """
 
 import contextlib
@@ -52,14 +52,14 @@ def resumable_directory(path: str | os.PathLike[str], plan: Mapping[str, Any]) -
     Args:
         path: Where the folder shall be; nothing but an empty folder may have that name.
         plan: What decides on the content of the parts: inputs and settings, as plain values for JSON. Parts of an
-            earlier run are kept only if its plan was the same.
+            earlier run are kept only if it had the same.
 
     Yields:
         The folder in the making.
 
     Raises:
         DataFileError: The folder exists already, cannot be written, or another process is filling it.
-        ConfigError: Unfinished work follows another plan.
+        ConfigError: Unfinished work was begun with other settings.
     """
     folder = ResumableDirectory(Path(path).resolve())
     wanted = json.loads(json.dumps(plan))

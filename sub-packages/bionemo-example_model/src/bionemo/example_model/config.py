@@ -55,7 +55,7 @@ class FinetuneConfig(TrainConfig):
         Path("results/example_model/pretrain/checkpoint"), help="What train, or an earlier finetune, left."
     )
     num_steps: int = option_like(OptimizationFlags, "num_steps", 300)
-    keep_decoder: bool = option(False, help="Go on reconstructing beside classifying.")
+    keep_decoder: bool = option(False, help="Train the decoder too: classification plus reconstruction loss.")
     freeze_parent: bool = option(False, help="Train the classifier alone; all other weights stay as they are.")
 
 

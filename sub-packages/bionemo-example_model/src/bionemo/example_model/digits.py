@@ -139,7 +139,7 @@ _STROKES = (
 _SEGMENTS = [
     np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in map(np.array, lines)]) for lines in _STROKES
 ]
-"""Start and end of each digit's straight pieces, [K, 2, 2]."""
+"""Start and end of each digit's line segments, [K, 2, 2]."""
 _PIXELS = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).reshape(2, -1).astype(np.float32) + 0.5
 """Centres, [2, 784]."""
 
@@ -170,4 +170,5 @@ def _distance_to_segments(segments: np.ndarray) -> np.ndarray:
     reach = along @ _PIXELS - (start * along).sum(1, keepdims=True)
     share = np.clip(reach / length2, 0, 1)
     distance2 = share * (share * length2 - 2 * reach) - 2 * (start @ _PIXELS) + (start**2).sum(1, keepdims=True)
-    return np.sqrt(np.maximum(distance2.min(axis=0) + (_PIXELS**2).sum(0), 0))
+    distance: np.ndarray = np.sqrt(np.maximum(distance2.min(axis=0) + (_PIXELS**2).sum(0), 0))
+    return distance

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small GPT on the bytes of a text file, trained by the engine that trains ESM-2, into a run directory.
+"""A small GPT on the bytes of a text file, trained by the training engine of ESM-2, into a run directory.
 
-It shows what a language model brings to the engine: a network, the layout of its checkpoint, batches, and a loss as
-sum and count. ``GPT2LMHeadModel.from_pretrained`` opens the checkpoints; the token ids are the bytes.
+It shows what a language model brings to it: a network, the layout of its checkpoint, batches, and a loss
+as sum and count. ``GPT2LMHeadModel.from_pretrained`` opens the checkpoints; the token ids are the bytes.
 
 Letters: B batch, S sequence, H hidden, N heads, D head dim, V vocabulary.
 """
@@ -17,7 +17,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from bionemo.core.config import to_yaml
 from bionemo.core.data.multi_epoch_dataset import EpochIndex, MultiEpochDatasetResampler
@@ -57,7 +57,8 @@ class GPTBlock(nn.Module):
         mixed_BNSD = nn.functional.scaled_dot_product_attention(q_BNSD, k_BNSD, v_BNSD, is_causal=True)
         x_BSH = x_BSH + self.attn["c_proj"](mixed_BNSD.transpose(1, 2).flatten(2))
         widened = nn.functional.gelu(self.mlp["c_fc"](self.ln_2(x_BSH)), approximate="tanh")
-        return x_BSH + self.mlp["c_proj"](widened)
+        out_BSH: Tensor = x_BSH + self.mlp["c_proj"](widened)
+        return out_BSH
 
 
 class GPT(nn.Module):
@@ -80,13 +81,14 @@ class GPT(nn.Module):
         x_BSH = self.wte(input_ids) + self.wpe.weight[: input_ids.shape[1]]
         for block in self.h:
             x_BSH = block(x_BSH)
-        return self.ln_f(x_BSH) @ self.wte.weight.T
+        logits_BSV: Tensor = self.ln_f(x_BSH) @ self.wte.weight.T
+        return logits_BSV
 
 
 class GPT2Layout:
     """GPT-2's files: names behind "transformer.", and matrices of c_* layers transposed."""
 
-    def tensors_to_hf(self, state: Mapping[str, Tensor], config: GPTPretrainConfig) -> dict[str, Tensor]:
+    def tensors_to_hf(self, state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
         """State dict to file."""
         return {f"transformer.{name}": self._turned(name, tensor) for name, tensor in state.items()}
 
@@ -98,7 +100,7 @@ class GPT2Layout:
     def _turned(self, name: str, tensor: Tensor) -> Tensor:
         return tensor.T.contiguous() if ".c_" in name and tensor.ndim == 2 else tensor
 
-    def config_to_hf(self, config: GPTPretrainConfig) -> dict[str, Any]:
+    def config_to_hf(self, config: Any) -> dict[str, Any]:
         """What transformers needs to build the same network."""
         return {
             "model_type": "gpt2",
@@ -115,7 +117,7 @@ class GPT2Layout:
             **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
         }
 
-    def config_from_hf(self, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    def config_from_hf(self, values: Mapping[str, Any], source: str) -> Any:
         """As it is: the flags say what to build, and the weights must fit."""
         return dict(values)
 
@@ -123,7 +125,7 @@ class GPT2Layout:
         """Bytes need none."""
 
 
-class TextWindows:
+class TextWindows(Dataset[Tensor]):
     """Samples of ``max_seq_length + 1`` bytes, each beginning with the last byte of the one before.
 
     Args:
@@ -155,7 +157,7 @@ class MicroBatches:
 
 
 def collate(samples: list[Tensor]) -> dict[str, Any]:
-    """Stack samples; the engine counts what it finds under ``num_sequences`` and ``num_tokens``."""
+    """Stack samples; the training engine counts what it finds under ``num_sequences`` and ``num_tokens``."""
     tokens_BS = torch.stack(samples)
     return {"tokens": tokens_BS, "num_sequences": len(samples), "num_tokens": tokens_BS[:, 1:].numel()}
 
@@ -206,7 +208,7 @@ def fit(config: GPTPretrainConfig, run: RunDirectory, stops: StopRequests) -> No
     mine = range(rank, len(valid_data), world_size)
     trainer.fit(
         module,
-        DataLoader(endless, batch_sampler=batches, collate_fn=collate),
+        DataLoader(endless, batch_sampler=batches, collate_fn=collate),  # type: ignore[arg-type]  # ranges
         DataLoader(valid_data, batch_size=config.micro_batch_size, sampler=mine, collate_fn=collate),
     )
 

@@ -3,7 +3,7 @@
 """The smallest complete model of this house: an auto-encoder of handwritten digits and its fine-tuned classifiers.
 
 Copy it for a model of your own. From top to bottom: the data, the networks, their losses, a config that builds a
-network (from a checkpoint, if one is named), and the LightningModule that the engine trains.
+network (from a checkpoint, if one is named), and the LightningModule that the training engine trains.
 """
 
 import logging
@@ -121,7 +121,7 @@ class ExampleModel(ExampleModelTrunk):
         self.linear4 = nn.Linear(config.hidden_size, NUM_PIXELS)
 
     def forward(self, x: Tensor) -> Any:
-        """Give an :class:`ExampleModelOutput`."""
+        """Return an :class:`ExampleModelOutput`."""
         z = super().forward(x)
         return {"x_hat": self.linear4(self.relu2(self.linear3(z))), "z": z}
 
@@ -134,7 +134,7 @@ class ExampleFineTuneBothModel(ExampleModel):
         self.digit_classifier = nn.Linear(LATENT_SIZE, NUM_CLASSES)
 
     def forward(self, x: Tensor) -> Any:
-        """Give an :class:`ExampleFineTuneOutput`."""
+        """Return an :class:`ExampleFineTuneOutput`."""
         output = super().forward(x)
         return {**output, "digit_logits": self.digit_classifier(output["z"])}
 
@@ -147,7 +147,7 @@ class ExampleFineTuneModel(ExampleModelTrunk):
         self.digit_classifier = nn.Linear(LATENT_SIZE, NUM_CLASSES)
 
     def forward(self, x: Tensor) -> Any:
-        """Give logits [b, 10]."""
+        """Return logits [b, 10]."""
         return self.digit_classifier(super().forward(x))
 
 
@@ -155,7 +155,7 @@ class MSELossReduction:
     """Mean squared error of the reconstruction."""
 
     def forward(self, batch: Mapping[str, Tensor], forward_out: Any) -> tuple[Tensor, SameSizeLossDict]:
-        """Give the mean loss of a batch, to be differentiated and to be logged."""
+        """Return the mean loss of a batch, to be differentiated and to be logged."""
         loss = self.loss(batch, forward_out)
         return loss, {"avg": loss}
 
@@ -281,7 +281,7 @@ class ExampleLayout:
 
 
 class BionemoLightningModule(engine.BionemoLightningModule):
-    """The engine's module with this example's batches, Adam and logged losses.
+    """The training engine's module with this example's batches, Adam and logged losses.
 
     Args:
         config: What to train.
@@ -310,8 +310,9 @@ class BionemoLightningModule(engine.BionemoLightningModule):
         self.lr = lr
 
     def loss_reduction_class(self) -> type[MSELossReduction]:
-        """The config's loss; engines that reduce losses themselves make one for each stage."""
-        return self.config.get_loss_reduction_class()
+        """The config's loss; training engines that reduce losses themselves make one for each stage."""
+        reduction: type[MSELossReduction] = self.config.get_loss_reduction_class()
+        return reduction
 
     def training_loss_reduction(self) -> MSELossReduction:
         """A new one."""
@@ -324,7 +325,7 @@ class BionemoLightningModule(engine.BionemoLightningModule):
         return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr, fused=True)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Give the engine its loss, and log the mean."""
+        """Compute the loss for the training engine, and log the mean."""
         loss = super().training_step(batch, batch_idx)
         count = len(batch["data"])
         mean = loss.detach() / (count * self.trainer.accumulate_grad_batches)
@@ -336,7 +337,7 @@ class BionemoLightningModule(engine.BionemoLightningModule):
         self.log("val_loss", self.accounting.mean(self.accounting.val_losses[0], self.trainer), prog_bar=True)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """Give the network's output."""
+        """Return the network's output."""
         return self(batch)
 
     def save(self, directory: str | Path) -> None:

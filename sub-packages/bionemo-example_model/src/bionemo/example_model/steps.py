@@ -16,8 +16,8 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import atomic_file, write_text
 from bionemo.core.progress import progress_bar
 from bionemo.example_model.config import FinetuneConfig, PredictConfig, TrainConfig
+from bionemo.example_model.digits import SIZE
 from bionemo.example_model.lightning_basic import (
-    SIZE,
     BionemoLightningModule,
     ExampleFineTuneBothConfig,
     ExampleFineTuneConfig,
@@ -26,7 +26,8 @@ from bionemo.example_model.lightning_basic import (
     PretrainConfig,
     freeze_parent,
 )
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.training.trainer import build_trainer, resolve_accelerator, resolve_precision
 
 

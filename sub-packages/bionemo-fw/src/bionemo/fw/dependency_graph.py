@@ -47,7 +47,7 @@ def parse_dependencies(pyproject_path: str | Path, *, extras: bool = False) -> t
         extras: Whether the optional dependencies count too.
 
     Returns:
-        The name as written, or None; and for each dependency, by normalised name, its version specifier, or
+        The name as written, or None; and for each dependency, by normalized name, its version specifier, or
         "unpinned". Where the dependencies are a table instead of a list, its values.
 
     Raises:
@@ -114,7 +114,7 @@ def resolve_dependencies(
         subpackage: The package; part of the answer only if it depends on itself through others.
         graph: Direct dependencies of each package, as a list or as a dict by name.
         resolved: What is known already; the answer is added to it.
-        seen: Normalised names whose dependencies need not be followed; those that were are added to it.
+        seen: Normalized names whose dependencies need not be followed; those that were are added to it.
     """
     resolved = set() if resolved is None else resolved
     seen = set() if seen is None else seen

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fill packs of a fixed token budget from sequences of different lengths."""
+"""Fill packed batches (packs) of a fixed token budget from sequences of different lengths."""
 
 from bisect import bisect_left, insort
 

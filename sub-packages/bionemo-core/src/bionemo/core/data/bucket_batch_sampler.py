@@ -26,7 +26,7 @@ class BucketBatchSampler(Sampler[list[int]]):
 
     Args:
         sizes: [N] tensor, size of each sample.
-        bucket_boundaries: [K + 1] tensor; sorted, each neighbouring two bound a left-closed, right-open bucket.
+        bucket_boundaries: [K + 1] tensor; sorted, each neighboring two bound a left-closed, right-open bucket.
         base_batch_sampler_class: Makes the batches of a bucket: called with the list of the bucket's sample indices,
             the shared and the bucket's individual arguments. ``torch.utils.data.BatchSampler``, for example.
         base_batch_sampler_shared_kwargs: Arguments for every bucket's sampler.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much GPU memory a piece of work needs for each sample of a dataset."""
+"""How much GPU memory a computation needs for each sample of a dataset."""
 
 import gc
 from collections.abc import Callable, Iterable

@@ -57,7 +57,7 @@ def make_cache_dir(folder: Path) -> None:
 
 @contextlib.contextmanager
 def lock(file: Path) -> Iterator[None]:
-    """Hold a file's lock; other processes and threads that want the same file wait."""
+    """Lock a file; other processes and threads that want the same file wait."""
     with file.with_name(f".{file.name}.lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Download one file over HTTP, going on where an attempt broke off."""
+"""Download one file over HTTP, resuming where an attempt broke off."""
 
 import email.utils
 import logging
@@ -44,12 +44,12 @@ class _TornTransferError(Exception):
 def download_http(url: str, partial: Path, *, headers: Mapping[str, str] | None = None) -> None:
     """Download a file into ``partial``; what that already holds is taken as the file's beginning.
 
-    Redirects are followed. After a time-out, a torn connection or a temporary status the transfer goes on by a range
-    request, after a wait that doubles as long as nothing arrives.
+    Redirects are followed. After a time-out, a torn connection or a temporary status the transfer is resumed by a
+    range request, after a wait that doubles as long as nothing arrives.
 
     Args:
         url: Where the file is.
-        partial: Where it is written; kept after a failure, so that a later call can go on.
+        partial: Where it is written; kept after a failure, so that a later call can resume.
         headers: Sent with the request, for example an authorisation (not passed on to other hosts by redirects).
 
     Raises:

@@ -146,7 +146,7 @@ class MultiEpochDatasetResampler(Dataset[T_co]):
 
 @dataclass
 class MultiEpochDatasetWrapper(Dataset[U_co], Generic[T_co, U_co], ABC):
-    """Gives a dataset of samples by number an epoch, for what is drawn anew in each."""
+    """Provide a dataset of samples by number an epoch, for what is drawn anew in each."""
 
     dataset: SizedDataset[T_co]
 

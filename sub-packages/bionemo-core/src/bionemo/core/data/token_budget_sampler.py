@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The endless global plan of packs that a packed run trains on.
+"""The endless global schedule of packed batches (packs) that a run trains on.
 
 The permuted order of an epoch is cut into windows, each window is packed on its own, and the packs of all windows and
 epochs form one list. A place in it is two integers, (window counted from the start of the run, pack within it). With W
-ranks, rank r takes packs r, r + W, r + 2W, ... from the current place: nothing is dropped or repeated when a run goes
-on from its place with another number of ranks.
+ranks, rank r takes packs r, r + W, r + 2W, ... from the current place: nothing is dropped or repeated when a run is
+resumed from its place with another number of ranks.
 """
 
 from collections import OrderedDict
@@ -28,7 +28,7 @@ _PLANS_KEPT = 3
 
 
 class PlanPosition(NamedTuple):
-    """A place in the global plan: the window, counted from the start of the run across epochs, and the pack in it."""
+    """A place in the global schedule: the window, counted from the start of the run across epochs, and its pack."""
 
     window: int
     pack: int
@@ -39,8 +39,8 @@ class Pack(NamedTuple):
 
     Attributes:
         epoch: Epoch of the window, from 0.
-        idxs: [B] int64, sample indices; empty for a pack that only fills up the last step of a finite plan.
-        next_position: Where the plan goes on once this step's packs of all ranks are consumed; equal on all ranks.
+        idxs: [B] int64, sample indices; empty for a pack that only fills up the last step of a finite schedule.
+        next_position: Where the schedule continues once this step's packs of all ranks are used; equal on all ranks.
     """
 
     epoch: int
@@ -49,10 +49,10 @@ class Pack(NamedTuple):
 
 
 class TokenBudgetBatchSampler(Sampler[Pack]):
-    """Yields this rank's packs of the plan, from ``position`` on; every iteration starts at ``position`` again.
+    """Yields this rank's packs of the schedule, from ``position`` on; every iteration starts at ``position`` again.
 
-    A window's plan is a pure function of (seed, epoch, window) and the lengths. Nothing proportional to the data is
-    stored beyond the last few windows. Reading ahead does not move ``position``: the trainer sets it, with
+    A window's schedule is a pure function of (seed, epoch, window) and the lengths. Nothing proportional to the data
+    is stored beyond the last few windows. Reading ahead does not move ``position``: the trainer sets it, with
     :meth:`load_state_dict` or directly, to the ``next_position`` of the pack it has finished.
 
     Args:
@@ -62,11 +62,11 @@ class TokenBudgetBatchSampler(Sampler[Pack]):
         num_samples: N; needed where ``lengths`` is a function.
         seed: Seed of the order, in [0, 2**63).
         shuffle: Whether samples and packs come in a hashed order, new in every epoch; else in that of the data.
-        num_epochs: Length of the plan; endless unless given. At the end of a finite plan ranks that have no pack left
-            get an empty one, so that all yield the same number.
+        num_epochs: Length of the schedule; endless unless given. At the end of a finite schedule ranks that have
+            no pack left get an empty one, so that all yield the same number.
         window_size: Samples packed together; the last window of an epoch has what remains.
         max_sequences: Most sequences in a pack; no limit unless given.
-        rank: This process among those that share the plan.
+        rank: This process among those that share the schedule.
         world_size: How many share it.
         position: Where to start.
 
@@ -133,15 +133,15 @@ class TokenBudgetBatchSampler(Sampler[Pack]):
 
     @property
     def num_windows(self) -> int | None:
-        """Windows in the whole plan, None where it is endless."""
+        """Windows in the whole schedule, None where it is endless."""
         return None if self.num_epochs is None else self.num_epochs * self.num_windows_per_epoch
 
     @property
     def num_packs(self) -> int:
-        """Packs in the whole plan, of all ranks together and without fillers; plans every window when first asked.
+        """Packs in the whole schedule, of all ranks together and without fillers; packs every window when first asked.
 
         Raises:
-            TypeError: The plan is endless.
+            TypeError: The schedule is endless.
         """
         if self.num_windows is None:
             raise TypeError("An endless plan has no number of packs; give num_epochs.")
@@ -150,7 +150,7 @@ class TokenBudgetBatchSampler(Sampler[Pack]):
         return self._num_packs
 
     def plan_window(self, window: int) -> list[npt.NDArray[np.int64]]:
-        """Pack one window of the plan.
+        """Pack one window of the schedule.
 
         Args:
             window: Counted from the start of the run, across epochs.
@@ -170,7 +170,7 @@ class TokenBudgetBatchSampler(Sampler[Pack]):
         return plan
 
     def advance(self, position: PlanPosition, num_packs: int) -> PlanPosition:
-        """Find the place that lies a number of packs after another; the end of a finite plan is the last place."""
+        """Find the place that lies a number of packs after another; the end of a finite schedule is the last place."""
         window, pack = position
         pack += num_packs
         while self.num_windows is None or window < self.num_windows:
@@ -195,16 +195,16 @@ class TokenBudgetBatchSampler(Sampler[Pack]):
             step_start = next_position
 
     def __len__(self) -> int:
-        """Packs that each rank gets from ``position`` on, fillers included; TypeError where the plan is endless."""
+        """Packs that each rank gets from ``position`` on, fillers included; TypeError where that is endless."""
         consumed = sum(len(self.plan_window(window)) for window in range(self.position.window)) + self.position.pack
         return -(-(self.num_packs - consumed) // self.world_size)
 
     def state_dict(self) -> dict[str, int]:
-        """The place to go on from, as ``{"window": int, "pack": int}``."""
+        """The place to resume from, as ``{"window": int, "pack": int}``."""
         return {"window": self.position.window, "pack": self.position.pack}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Set the place to go on from.
+        """Set the place to resume from.
 
         Raises:
             CheckpointError: The state holds something else than two numbers from 0 up.
