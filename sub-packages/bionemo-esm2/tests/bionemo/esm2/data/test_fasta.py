@@ -196,7 +196,7 @@ def test_bad_records_are_skipped_or_fixed_and_listed(tmp_path):
 @pytest.mark.parametrize("block_bytes", [1, 5, 64, 2**20])
 def test_lower_case_and_stops_are_counted_alike_in_bulk_and_one_by_one(tmp_path, monkeypatch, block_bytes):
     content = b"".join(
-        b">r%d\nMKtay\nIAKQ%s\n" % (i, b"*" if i % 3 else b"J" if i % 7 == 0 else b"") for i in range(60)
+        b">r%d\nMKtay\nIAKQ%s\n" % (i, b"*" if i % 3 else b"J*" if i % 7 == 0 else b"") for i in range(60)
     )
     path = _write(tmp_path, content)
     monkeypatch.setattr(fasta, "_BLOCK_BYTES", block_bytes)
