@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The engine on plain Lightning: one module for every model, on a CPU, one GPU or data-parallel ranks.
+"""The training engine on plain Lightning: one module for every model, on a CPU, one GPU or data-parallel ranks.
 
-The loss of a step is one number whatever the layout: the sum over all packs of all ranks and accumulated
-micro-batches, divided once by the number of labelled tokens of all of them, before clipping.
+The loss of a step is one number whatever the layout: the sum over all packed batches of all ranks and accumulated
+micro-batches, divided once by the number of labeled tokens of all of them, before clipping.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ LossFunction = Callable[[Batch, dict[str, Tensor]], tuple[Tensor, Tensor]]
 
 
 def packed_forward_step(module: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Run a packed batch through a BioBERT model, with logits for the labelled tokens alone.
+    """Run a packed batch through a BioBERT model, with logits for the labeled tokens alone.
 
     Args:
         module: A :class:`MegatronBioBertModel`.
@@ -71,7 +71,7 @@ def label_rows(labels: Tensor) -> Tensor:
 
 
 def packed_loss(batch: Batch, forward_out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Sum of the cross-entropy over a pack's labelled tokens, in nats, and their number."""
+    """Sum of the cross-entropy over a packed batch's labeled tokens, in nats, and their number."""
     return masked_token_loss(forward_out["token_logits"], forward_out["row_labels"])
 
 
@@ -98,13 +98,13 @@ class BionemoLightningModule(pl.LightningModule):
     Args:
         config: Has ``configure_model``, and ``get_loss_reduction_class`` where no ``loss_function`` is given.
         forward_step: ``(module, batch) -> outputs``.
-        data_step: Taken by engines that draw batches themselves; this one does not.
+        data_step: Taken by training engines that draw batches themselves; this one does not.
         optimizer: AdamW and its schedule.
         model_transform: Applied once to the model after it was built, for example to add adapters.
-        configure_init_model_parallel: Kept for callers; there is nothing to initialise on this engine.
+        configure_init_model_parallel: Kept for callers; there is nothing to initialize on this training engine.
         loss_function: ``(batch, outputs) -> (loss sum, number it is divided by)``, possibly with further results.
         module: A model built already; then ``configure_model`` builds nothing.
-        resume: State of a run to go on with.
+        resume: State of a run to resume.
         dropout_seed: Makes dropout a function of it and of the batch's number in the run, so that a resumed run and
             other numbers of ranks draw the same; None leaves it to torch's global generators.
         model_construct_args: For ``config.configure_model``.
@@ -169,7 +169,7 @@ class BionemoLightningModule(pl.LightningModule):
         return self._forward_step(self.module, batch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Give the summed loss of one batch, and the number that it is to be divided by."""
+        """Return the summed loss of one batch, and the number that it is to be divided by."""
         loss_sum, count = self._loss_function(batch, self(batch))[:2]
         return loss_sum, count
 
@@ -180,7 +180,7 @@ class BionemoLightningModule(pl.LightningModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the sum of one micro-batch's loss to be differentiated; it is divided once, before the step."""
+        """Return the sum of one micro-batch's loss to be differentiated; it is divided once, before the step."""
         if self._dropout_seed is not None:
             # Dropout takes no generator of its own. The number of the batch in the run is the same for every layout.
             number = self.progress.consumed_samples + self.accounting.num_micro_batches * self.trainer.world_size
@@ -194,7 +194,7 @@ class BionemoLightningModule(pl.LightningModule):
         return loss_sum * self.trainer.accumulate_grad_batches
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Find what turns the gradient of the sum into that of the mean over all labelled tokens of the step."""
+        """Find what turns the gradient of the sum into that of the mean over all labeled tokens of the step."""
         counts = sum_over_ranks(self.accounting.step_counts, self.trainer)
         # Data-parallel ranks averaged their gradients: times their number makes it the sum again.
         self._gradient_factor = self.trainer.world_size / counts[0].clamp(min=1)

@@ -39,7 +39,7 @@ def consolidate(run_dir: Path, out_dir: Path, *, checkpoint: str = "last", overw
     """Make one folder of a checkpoint that lies in shards.
 
     The result opens in transformers, starts a new run (``--restore-from-checkpoint-path``), and, laid into a run
-    folder, is gone on with by the lightning engine: the optimizer's state is in it too.
+    folder, resumed by the lightning training engine: the optimizer's state is in it too.
 
     Args:
         run_dir: A run of the megatron engine, or one of its checkpoints.
@@ -112,14 +112,14 @@ def find_checkpoint(run_dir: Path, checkpoint: str) -> Path:
 
 
 def one_device_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Describe the run for the engine that holds everything on one device; its groups: what decays, and what not."""
+    """Describe the run for the lightning engine; its parameter groups: those with weight decay, and those without."""
     kept = {name: value for name, value in state.items() if name not in ("engine", "layout", "world_size")}
     groups = sorted(state["groups"], key=lambda group: -group["weight_decay"])
     return {**kept, "groups": [groups[0], groups[-1]]}
 
 
 def one_device_moments(reader: ShardReader, shapes: Mapping[str, tuple[int, ...]], step: int) -> dict[str, Tensor]:
-    """Give the optimizer's tensors under the names of ``optimizer.safetensors``.
+    """Return the optimizer's tensors under the names of ``optimizer.safetensors``.
 
     Args:
         reader: The shards.

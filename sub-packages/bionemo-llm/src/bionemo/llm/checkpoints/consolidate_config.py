@@ -11,7 +11,7 @@ from bionemo.core.flag_groups import SharedFlags
 
 @dataclass(frozen=True, kw_only=True)
 class ConsolidateConfig:
-    """Make one folder, which transformers opens and every engine starts from, of a checkpoint that lies in shards."""
+    """Consolidate a sharded checkpoint into one folder that transformers and both training engines open."""
 
     run_dir: Path = option(positional=True, help="Folder of the run, or one of its checkpoints.")
     out_dir: Path = option(positional=True, help="Where to.")

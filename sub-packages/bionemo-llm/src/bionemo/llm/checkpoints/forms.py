@@ -29,7 +29,7 @@ class CheckpointForm(Protocol[ConfigT]):
     """For messages, for example "a fair-esm file"."""
 
     def recognizes(self, path: Path) -> bool:
-        """Tell whether a file or folder has this form, by names alone."""
+        """Return whether a file or folder has this form, by names alone."""
 
     def load(self, path: Path) -> LoadedModel[ConfigT]:
         """Load configuration and weights; raises CheckpointError for damage or another kind of model."""

@@ -44,7 +44,7 @@ def with_current_names(tensors: LazyTensors, base: str) -> LazyTensors:
 
 
 def is_base_model(names: Iterable[str]) -> bool:
-    """Tell whether tensors are those of a base model saved alone, without prefix and head."""
+    """Return whether tensors are those of a base model saved alone, without prefix and head."""
     return any(name.startswith(("embeddings.", "encoder.")) for name in names)
 
 

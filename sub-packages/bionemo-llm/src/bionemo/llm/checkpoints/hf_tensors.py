@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces that every Hugging Face layout needs: Megatron's fused attention input, and files read to the last tensor."""
+"""Helpers of all Hugging Face layouts: Megatron's fused attention input, and files read to the last tensor."""
 
 from collections.abc import Iterable, Mapping
 

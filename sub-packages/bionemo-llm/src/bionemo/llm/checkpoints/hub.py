@@ -98,7 +98,7 @@ class HubRepository:
         return Path(hub_answer(download, f"{self.name}: {file}"))
 
     def has(self, file: str) -> bool:
-        """Tell whether the repository has a file; offline: whether the cache has it."""
+        """Return whether the repository has a file; offline: whether the cache has it."""
         return file in self.files if self.files is not None else self._cached(file) is not None
 
     def fetch_model(self) -> Path:
@@ -212,7 +212,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
 
 def refusal_of(error: Exception, what: str) -> CheckpointError:
-    """Say in one line what the Hub refuses; an UnreachableError where another try may help."""
+    """Describe in one line what the Hub refuses; an UnreachableError where another try may help."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,

@@ -14,7 +14,7 @@ from bionemo.core.errors import CheckpointError
 MAX_JSON_BYTES = 64 << 20
 """Largest JSON file that is read: the index of the largest published model has 0.2 MB."""
 MAX_SIZE = 1 << 24
-"""Largest number of layers, channels, heads or tokens that a config may ask for."""
+"""Largest number of layers, hidden units, heads or tokens that a config may ask for."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors that many ranks hold in pieces, as files that any other layout can read: safetensors and JSON, no pickle.
+"""Tensor shards of many ranks, as files that any other layout can read: safetensors and JSON, no pickle.
 
-Each rank writes one file with its pieces; ``index.json`` says of every whole tensor which pieces make it up. Reading
+Each rank writes one file with its tensor shards; ``index.json`` says of every whole tensor which tensor shards make it
+up. Reading
 needs neither Megatron nor a process group, and touches only the bytes that are asked for.
 """
 
@@ -25,17 +26,17 @@ INDEX_FILE = "index.json"
 FORMAT_VERSION = 1
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
-"""Offset and shape of a piece in its whole tensor."""
+"""Offset and shape of a tensor shard in its whole tensor."""
 
 
 class Piece(NamedTuple):
-    """One rank's piece of a tensor.
+    """One rank's shard of a tensor.
 
     Attributes:
         name: Of the whole tensor.
         whole_shape: Its shape.
-        offset: Where the piece begins in it.
-        tensor: The piece.
+        offset: Where the tensor shard begins in it.
+        tensor: The tensor shard.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Piece(NamedTuple):
 
 
 def write_pieces(directory: Path, rank: int, pieces: Sequence[Piece]) -> None:
-    """Write one rank's pieces into a folder that is not visible yet."""
+    """Write one rank's tensor shards into a folder that is not visible yet."""
     file = f"rank-{rank:05d}.safetensors"
     names = [f"{piece.name}@{'_'.join(map(str, piece.offset))}" for piece in pieces]
     write_tensors(directory / file, dict(zip(names, (piece.tensor for piece in pieces), strict=True)))
@@ -69,7 +70,7 @@ def write_index(directory: Path, world_size: int) -> None:
     """Make one index of what all ranks have written; called by one of them when all are done.
 
     Raises:
-        CheckpointError: A rank's file is missing, or the pieces of a tensor do not make it up.
+        CheckpointError: A rank's file is missing, or the tensor shards of a tensor do not make it up.
     """
     tensors: dict[str, dict[str, Any]] = {}
     files: dict[str, dict[str, Any]] = {}
@@ -196,7 +197,7 @@ class ShardReader:
 
 
 def overlap(wanted: Box, piece: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
-    """Where a wanted box and a piece meet: slices in the wanted box and in the piece, or None."""
+    """Where a wanted box and a tensor shard meet: slices in the wanted box and in the tensor shard, or None."""
     into, source = [], []
     for (first, size), (piece_first, piece_size) in zip(_axes(wanted), _axes(piece), strict=True):
         begin, end = max(first, piece_first), min(first + size, piece_first + piece_size)

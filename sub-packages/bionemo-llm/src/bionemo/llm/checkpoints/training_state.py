@@ -31,7 +31,7 @@ class Progress:
 
     Attributes:
         step: Optimizer steps done.
-        window, pack: Position in the global plan of packs: the first pack not consumed.
+        window, pack: Position in the global schedule of packed batches: the first pack not consumed.
         consumed_samples: Packs.
         consumed_sequences: Sequences.
         consumed_tokens: Tokens that belong to sequences.
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def position(self) -> PlanPosition:
-        """Where the global plan goes on."""
+        """Where the global pack schedule continues, in packed batches."""
         return PlanPosition(self.window, self.pack)
 
 
@@ -133,10 +133,11 @@ def read_training_state(directory: Path, *, engine: str = "lightning") -> Traini
 
     Args:
         directory: The checkpoint.
-        engine: The engine that goes on. The megatron engine's optimizer lies in its shards and is not read here.
+        engine: The training engine that resumes. The megatron engine's optimizer lies in its shards and is
+            not read here.
 
     Raises:
-        CheckpointError: It is missing, damaged, of another format or of another engine.
+        CheckpointError: It is missing, damaged, of another format or of another training engine.
     """
     folder = directory / STATE_DIR
     if not folder.is_dir():

@@ -181,7 +181,7 @@ def read_weight_map(path: Path) -> dict[str, str]:
 
 
 def is_plain_file_name(name: str) -> bool:
-    """Tell whether a name stays in the folder where it is looked up."""
+    """Return whether a name stays in the folder where it is looked up."""
     return bool(name) and name not in (".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
@@ -217,7 +217,7 @@ def tensors_of_pickle(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def is_named_tensor(item: tuple[Any, Any]) -> bool:
-    """Tell whether an entry belongs into a state dict; Transformer Engine's ``_extra_state`` may be anything."""
+    """Return whether an entry belongs into a state dict; Transformer Engine's ``_extra_state`` may be anything."""
     name, value = item
     return isinstance(name, str) and (isinstance(value, Tensor) or name.endswith("_extra_state"))
 

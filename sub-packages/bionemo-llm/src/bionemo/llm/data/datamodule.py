@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data modules of padded batches that go on exactly where a run stopped.
+"""Data modules of padded batches that continue exactly where a run stopped.
 
 A data set is walked in its own order (shuffling is the business of `MultiEpochDatasetResampler`), so the position is
-one number, the samples consumed by all ranks together. Packed batches have a plan and a position of their own, see
+one number, the samples consumed by all ranks together. Packed batches have a schedule and a position of their own, see
 `bionemo.core.data.size_aware_batching`.
 """
 
@@ -20,7 +20,7 @@ from bionemo.llm.data.collate import bert_padding_collate_fn
 
 
 class ConsumedSamplesSampler(Sampler[list[int]]):
-    """Micro-batches of consecutive samples, dealt to the ranks in turn.
+    """Micro-batches of consecutive samples, distributed to the ranks in turn.
 
     Rank r of W gets the micro-batches r, r + W, ... counted from `consumed_samples`. The last one may be short. In
     training a last step that does not reach every rank is left out, so that no rank waits for another.

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random draws about samples as vectorised hashes: pure functions of ``(seed, stream, epoch, index)``.
+"""Random draws about samples as vectorized hashes: pure functions of ``(seed, stream, epoch, index)``.
 
-A generator object per sample costs microseconds; here a whole pack is drawn in a few array operations, with the same
+A generator object per sample costs microseconds; here a whole packed batch is drawn in a few array operations, with
+the same
 promise: equal arguments give equal draws in every process, on every rank and after every restart.
 
 The words of one sample's tokens are a SplitMix64 stream that starts at the sample's key (Steele, Lea and Flood 2014,
@@ -61,7 +62,7 @@ def token_words(keys: NDArray[np.uint64], lengths: NDArray[np.int64]) -> NDArray
 
 @functools.lru_cache(maxsize=4)
 def _multiples(num_steps: int) -> NDArray[np.uint64]:
-    """0, 1, 2, ... times gamma, as many as some steps have: packs of one budget share them."""
+    """0, 1, 2, ... times gamma, as many as some steps have: packed batches of one budget share them."""
     return np.arange(num_steps * _MULTIPLES_STEP, dtype=np.uint64) * _GOLDEN_GAMMA
 
 

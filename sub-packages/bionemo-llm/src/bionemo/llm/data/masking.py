@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masked-language-model masking: 15 % of the tokens selected, of these 80 % hidden, 10 % replaced, 10 % kept.
+"""Masked-language-model masking: 15 % of the tokens selected, of these 80 % become the mask token.
 
 Two doors with the same statistics. `apply_bert_pretraining_mask` draws one sample from a torch generator, in the order
-that established seeds depend on. `mask_pack` draws a whole pack from a hash of (seed, epoch, sample, position).
+that BioNeMo 2 compatible seeds depend on. `mask_pack` draws a whole packed batch from a hash of (seed, epoch, sample,
+position).
 """
 
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ class BertMaskConfig:
     Attributes:
         tokenizer: Gives the mask id and the special ids, which are never selected.
         random_tokens: Ids from which replacements are drawn.
-        mask_prob: Share of the tokens that is selected for the loss.
-        mask_token_prob: Share of the selected tokens that becomes the mask token.
-        random_token_prob: Share of the selected tokens that becomes a random token; the rest keeps its identity.
+        mask_prob: Masking probability: fraction of the tokens selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token.
+        random_token_prob: Probability that a selected token is replaced by a random token; the rest keeps its
+            identity.
     """
 
     tokenizer: Tokenizer
@@ -52,17 +54,19 @@ class BertMaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PackMasking:
-    """How packs are masked: plain values, so that it can be saved beside a run.
+    """How packed batches are masked: plain values, so that it can be saved beside a run.
 
     Attributes:
         seed: Seed of the mask stream.
-        mask_token_id: Id that hides a token.
+        mask_token_id: Mask token id.
         special_ids: Ids that are never selected.
         random_token_ids: Ids from which replacements are drawn; a range where a vocabulary is large.
-        mask_prob: Share of the tokens that is selected for the loss.
-        mask_token_prob: Share of the selected tokens that becomes the mask token. The selection does not depend on it:
-            with 1.0 the same tokens are selected and every one is hidden, as `val_loss_masked` needs.
-        random_token_prob: Share of the selected tokens that becomes a random token; the rest keeps its identity.
+        mask_prob: Masking probability: fraction of the tokens selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token. The selection does not depend
+            on it:
+            with 1.0 the same tokens are selected and every one is masked, as `val_loss_masked` needs.
+        random_token_prob: Probability that a selected token is replaced by a random token; the rest keeps its
+            identity.
     """
 
     seed: int
@@ -86,7 +90,7 @@ class PackMasking:
 
 
 class PackMask(NamedTuple):
-    """What masking does to a pack."""
+    """What masking does to a packed batch."""
 
     positions: NDArray[np.int64]
     """[M] int64, ascending places of the selected tokens."""
@@ -106,7 +110,7 @@ def mask_pack(
     epoch: int,
     masking: PackMasking,
 ) -> PackMask:
-    """Select and replace tokens of a whole pack: a pure function of (seed, epoch, sample, position in the sample).
+    """Select and replace tokens of a packed batch: a pure function of (seed, epoch, sample, position in the sample).
 
     Args:
         tokens: [n] integers, the samples one after the other.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a packed data set to a loader whose samples are the packs of the global plan."""
+"""From a packed data set to a loader whose samples are the packed batches of the global pack schedule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def as_is(batch: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PackLoading:
-    """How packs are made and shared among ranks.
+    """How packed batches are made and shared among ranks.
 
     Attributes:
         tokens_per_batch: Token budget of a pack; None for packs of a number of sequences.
@@ -48,7 +48,7 @@ class PackLoading:
     worker_init_fn: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
-        """Check that packs have a size."""
+        """Check that packed batches have a size."""
         if self.tokens_per_batch is None and self.sequences_per_batch is None:
             raise ConfigError("a pack needs a size: give tokens_per_batch or sequences_per_batch.")
 
@@ -56,7 +56,7 @@ class PackLoading:
 def build_pack_sampler(
     dataset: PackedDataset, loading: PackLoading, *, position: PlanPosition, epochs: int | None
 ) -> TokenBudgetBatchSampler:
-    """Plan the packs of a data set: endless and shuffled without `epochs`, else so many passes in order."""
+    """Schedule packed batches of a data set: endless and shuffled without `epochs`, else so many passes in order."""
     lengths: Any = dataset.token_lengths
     budget = loading.tokens_per_batch
     if budget is None:  # every sequence counts one, a pack is a fixed number of them
@@ -86,10 +86,10 @@ def build_pack_loader(
     """Build the loader of a data set.
 
     Args:
-        dataset: Gives a batch for each pack.
+        dataset: Gives a batch for each packed batch.
         loading: How packs are made.
-        position: Where in the plan to begin.
-        epochs: Passes over the data in order, or None for an endless shuffled plan.
+        position: Where in the pack schedule to begin.
+        epochs: Passes over the data in order, or None for an endless shuffled schedule.
         num_workers: Processes that prepare batches.
     """
     return DataLoader(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a pack of the plan to a `PackedBatch`: what the packed data sets of all models share.
+"""From an entry of the pack schedule to a `PackedBatch`: what the packed data sets of all models share.
 
 A record is what the data set counts (a protein, a cluster of proteins, a cell); a row is where the source keeps the
 tokens that stand for it in an epoch.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Samples(NamedTuple):
-    """The samples of one pack, one after the other."""
+    """The samples of one packed batch, one after the other."""
 
     tokens: NDArray[np.integer]
     """[sum of lengths] integers, special tokens included."""
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
 
 
 class PackedDataset(Dataset[PackedBatch]):
-    """Packs of a `TokenBudgetBatchSampler` to batches: ``dataset[pack]``.
+    """From the packed batches of a `TokenBudgetBatchSampler` to tensors: ``dataset[pack]``.
 
     Everything about a sample is a pure function of (seed, epoch, record). Use it with
     ``DataLoader(dataset, sampler=sampler, batch_size=None)``, and with `token_lengths` as the sampler's lengths.
@@ -100,7 +100,7 @@ class PackedDataset(Dataset[PackedBatch]):
         return idxs if self.subset is None else self.subset[idxs]
 
     def token_lengths(self, epoch: int, idxs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[B] int64, tokens of each sample in an epoch: what the sampler packs by."""
+        """[B] int64, tokens of each sample in an epoch: what the sampler packed batches by."""
         return self.record_lengths(epoch, self.records(idxs))
 
     def __getitem__(self, pack: "Pack") -> PackedBatch:

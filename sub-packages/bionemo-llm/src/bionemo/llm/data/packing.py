@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From samples, or from a padded batch, to a `PackedBatch`, and from packed values back to padded ones.
 
-Letters: T token budget, B sequences, S padded length, n tokens of a pack.
+Letters: T token budget, B sequences, S padded length, n tokens of a packed batch.
 """
 
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def build_packed_batch(
     sequences_multiple: int = 8,
     next_position: "PlanPosition | None" = None,
 ) -> PackedBatch:
-    """Lay the samples of one pack into a batch of static size, masked on the way.
+    """Lay the samples of one packed batch into a batch of static size, masked on the way.
 
     Args:
         tokens: [n] integers of any width, the samples one after the other, special tokens included.
@@ -97,7 +97,7 @@ def build_packed_batch(
 def cover_tail(
     cu_seqlens: torch.Tensor, num_sequences: int, num_tokens: int, max_seqlen: int, slots_multiple: int
 ) -> torch.Tensor:
-    """Divide a pack's tail into sequences too, so that the shapes of its batch hold nothing but tokens.
+    """Divide a packed batch's tail into sequences too, so that the shapes of its batch hold nothing but tokens.
 
     Args:
         cu_seqlens: [>= num_sequences + 1] int32 on the CPU, as in `PackedBatch`.

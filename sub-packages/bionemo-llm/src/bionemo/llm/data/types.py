@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contracts between data and model, as typed dictionaries with every key documented.
 
-T is the token budget of a pack, B its number of sequences (rounded up), S the length of one padded sample.
+T is the token budget of a packed batch, B its number of sequences (rounded up), S the length of one padded sample.
 """
 
 from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
@@ -35,7 +35,7 @@ class PackedBatch(TypedDict):
     number of tokens, so rounded-up sequences are empty."""
 
     max_seqlen: int
-    """Length in tokens of the longest sequence; 0 in an empty pack."""
+    """Length in tokens of the longest sequence; 0 in an empty packed batch."""
 
     sample_idx: Tensor
     """[B] int64, which record of the source a sequence is; -1 for the empty ones."""
@@ -47,7 +47,7 @@ class PackedBatch(TypedDict):
     """Sequences that are real: B before it was rounded up."""
 
     next_position: "PlanPosition | None"
-    """Where the global plan of packs goes on after this step, the state of an exact resume; None without a plan."""
+    """Where the global pack schedule continues after this packed batch; None without a schedule."""
 
 
 class BertSample(TypedDict):
@@ -78,7 +78,7 @@ class Tokenizer(Protocol):
 
     @property
     def mask_token_id(self) -> int | None:
-        """Id that hides a token, or None where the vocabulary has none."""
+        """Mask token id, or None where the vocabulary has none."""
 
     @property
     def all_special_ids(self) -> list[int]:

@@ -38,7 +38,7 @@ class ShardedSink:
         layout: Names of the model family.
         fingerprint: Settings that a continued run must share.
         record: Further plain values for the record, such as the run's id.
-        async_save: Copy to the host and let a thread of each rank write while training goes on.
+        async_save: Copy to the host and let a thread of each rank write while training continues.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ def model_parts(module: MegatronLightningModule) -> list[ShardedTensor]:
 
 
 def own_pieces(module: MegatronLightningModule, *, copy: bool) -> list[Piece]:
-    """Give what this rank writes: the ranks that hold the same tensors share them out, by size.
+    """Return what this rank writes: the ranks that hold the same tensors share them out, by size.
 
     Args:
         module: What is saved.
-        copy: Copy to the host, so that training may go on.
+        copy: Copy to the host, so that training may continue.
     """
     rank = parallel_state.get_data_parallel_rank(with_context_parallel=True)
     loads = [0] * parallel_state.get_data_parallel_world_size(with_context_parallel=True)
@@ -204,7 +204,7 @@ def own_pieces(module: MegatronLightningModule, *, copy: bool) -> list[Piece]:
 def _boxes(
     part: ShardedTensor, shard: OptimizerShard, tensor: torch.Tensor
 ) -> Iterator[tuple[tuple[int, ...], torch.Tensor]]:
-    """Give a rank's run of a moment as boxes of the whole tensor: where each begins, and the box."""
+    """Return a rank's run of a moment as boxes of the whole tensor: where each begins, and the box."""
     if shard.run is None:
         yield tuple(part.global_offset), tensor
         return
@@ -220,7 +220,7 @@ def load_shards(module: MegatronLightningModule, checkpoint: Path, state: Traini
     """Put weights, optimizer and schedule where a checkpoint of any layout had them.
 
     Args:
-        module: The finished engine, in ``on_fit_start``.
+        module: The finished training engine, in ``on_fit_start``.
         checkpoint: A checkpoint folder of the megatron engine.
         state: What its ``state.json`` says.
 

@@ -19,12 +19,12 @@ from bionemo.core.randomness import Stream, hashed_seed
 
 
 def seed_dropout(seed: int, number: int, *, vp_stage: int = 0) -> None:
-    """Seed the generators of this rank for one pack.
+    """Seed the generators of this rank for one packed batch.
 
     Args:
         seed: The run's.
         number: The pack's in the run.
-        vp_stage: Which piece of its stage is to draw.
+        vp_stage: Which model chunk of its stage is to draw.
     """
     stage, context = parallel_state.get_pipeline_model_parallel_rank(), parallel_state.get_context_parallel_rank()
     piece = vp_stage * parallel_state.get_pipeline_model_parallel_world_size() + stage
@@ -37,7 +37,7 @@ def seed_dropout(seed: int, number: int, *, vp_stage: int = 0) -> None:
 
 
 def draw_apart(layers: Iterable[nn.Module], *, sequence_parallel: bool) -> None:
-    """Let tensor-parallel ranks draw masks of their own for their attention heads.
+    """Make tensor-parallel ranks draw masks of their own for their attention heads.
 
     Args:
         layers: Megatron's transformer layers.

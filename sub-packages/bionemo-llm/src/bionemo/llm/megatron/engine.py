@@ -45,7 +45,8 @@ class MegatronEngine:
 
     Raises:
         MissingDependencyError: NeMo is not installed.
-        ConfigError: A setting that the engine does not support, or ParallelismError: a size that does not fit.
+        ConfigError: A setting that the training engine does not support, or ParallelismError: a size that does not
+            fit.
     """
 
     def __init__(self, resolved: ResolvedRun, task: PretrainTask) -> None:
@@ -74,7 +75,7 @@ class MegatronEngine:
             raise ConfigError("--engine megatron: needs GPUs. On CPUs ranks train with --engine lightning.")
 
     def check_model(self, shape: BioBertConfig) -> None:
-        """Refuse sizes that the model or its packs cannot be cut into."""
+        """Refuse sizes that the model or its packed batches cannot be cut into."""
         assert shape.ffn_hidden_size is not None
         self.parallel.check_model(
             num_layers=shape.num_layers,
@@ -170,11 +171,11 @@ class MegatronEngine:
         return ShardedSink(self.task.layout, fingerprint, record, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
-        """Ranks that share a copy of the model see the same packs."""
+        """Ranks that share a copy of the model see the same packed batches."""
         return self.parallel.data_parallel_rank(rank, world_size), self.parallel.data_parallel_size(world_size)
 
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
-        """Static shapes for compiled layers; else packs as the data set made them, the module cuts them."""
+        """Static shapes for compiled layers; else packed batches as the data set made them, the module cuts them."""
         if self.has_static_shapes(self.architecture(module)):
             return StaticShapes(self.resolved.max_seq_length)
         return as_is

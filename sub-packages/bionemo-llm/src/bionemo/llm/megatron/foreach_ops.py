@@ -18,7 +18,7 @@ from torch import Tensor
 def norm_of_list(
     chunk_size: int, overflow: Tensor, tensor_lists: list[list[Tensor]], *args: Any
 ) -> tuple[Tensor, None]:
-    """Give the 2-norm of all tensors of the one list together, [1], left on the device.
+    """Return the 2-norm of all tensors of the one list together, [1], left on the device.
 
     Args:
         chunk_size: Not used, as the following one; the names are those of the replaced function.
@@ -49,7 +49,7 @@ def use_tensor_lists() -> None:
 
 
 def fuse_adam(optimizer: Any) -> None:
-    """Let torch's AdamW step in one kernel for many tensors.
+    """Make torch's AdamW step in one kernel for many tensors.
 
     Args:
         optimizer: Megatron's, possibly a chain of several; others than torch's AdamW stay as they are.

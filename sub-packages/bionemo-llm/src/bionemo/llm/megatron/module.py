@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Lightning module under Megatron's schedules: each rank builds its part, and gives data, forward pass and loss.
 
-The loss of a step is the same number as on the plain engine: the sum over all packs of all ranks divided by the number
-of labelled tokens of all of them (``calculate_per_token_loss``).
+The loss of a step is the same number as on the plain training engine: the sum over all packed batches of all ranks
+divided by the number
+of labeled tokens of all of them (``calculate_per_token_loss``).
 """
 
 import weakref
@@ -58,11 +59,11 @@ class MegatronLightningModule(pl.LightningModule):
         tokenizer: Vocabulary size and special ids.
         parallel: How the model is spread.
         weights: What to start from; None where a sharded checkpoint is loaded in ``on_fit_start``.
-        pack_size: Tokens of a pack with its tail.
+        pack_size: Tokens of a packed batch with its tail.
         micro_batches_per_step: Packs of one data-parallel rank in an optimizer step.
         optimizer: AdamW and its schedule.
-        resume: State of a run to go on with.
-        load: Loads weights and optimizer of a sharded checkpoint into the finished engine.
+        resume: State of a run to resume.
+        load: Loads weights and optimizer of a sharded checkpoint into the finished training engine.
         static_max_seqlen: Length that no sequence exceeds, where batches come with static shapes: the tail of a pack
             is computed like sequences, and no number changes from batch to batch.
         prepare: Applied once to the model after it was built, for example to compile its layers.
@@ -111,7 +112,7 @@ class MegatronLightningModule(pl.LightningModule):
     # The model.
 
     def configure_model(self) -> None:
-        """Build this rank's part of the model, in one piece or several, once; the process groups exist by now."""
+        """Build this rank's part of the model, one model chunk or several, once; the process groups exist by now."""
         if self.module is not None:
             return
         weights = None if self._weights is None else self._weights.read()
@@ -142,7 +143,7 @@ class MegatronLightningModule(pl.LightningModule):
 
     @property
     def model(self) -> MegatronBioBertModel:
-        """The first piece of this rank's part of the model, without the engine's wrappers."""
+        """The first model chunk of this rank, without the training engine's wrappers."""
         return unwrapped(self.module)
 
     @property
@@ -163,7 +164,7 @@ class MegatronLightningModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Tell Megatron how gradients are finished, and load what a resumed run goes on with."""
+        """Set how Megatron finishes gradients, and load the state of a resumed run."""
         self.config.finalize_model_grads_func = finalize_model_grads
         if self._load is not None:
             self._load(self)
@@ -173,7 +174,7 @@ class MegatronLightningModule(pl.LightningModule):
     # One micro-batch, in the words of NeMo's schedules.
 
     def data_step(self, dataloader_iter: Iterator[Any]) -> dict[str, Any]:
-        """Take the next pack, on every stage, and move it to the device."""
+        """Take the next packed batch, on every stage, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
         if self.trainer.training:
             self.seed_dropout(self.accounting.num_micro_batches, self.model)
@@ -181,14 +182,14 @@ class MegatronLightningModule(pl.LightningModule):
         return self.placed({**batch, "dataloader_idx": dataloader_idx}, self.model)
 
     def seed_dropout(self, micro_batch: int, model: MegatronBioBertModel) -> None:
-        """Let dropout be a function of the seed and of a micro-batch's number in the run."""
+        """Make dropout a function of the seed and of a micro-batch's number in the run."""
         if self._dropout_seed is not None:
             number = self.progress.consumed_samples + micro_batch * self.data_parallel_size
             number += parallel_state.get_data_parallel_rank()
             seed_dropout(self._dropout_seed, number, vp_stage=model.vp_stage or 0)
 
     def placed(self, batch: dict[str, Any], model: MegatronBioBertModel) -> dict[str, Any]:
-        """Give what a piece of the model needs of a batch, on the device."""
+        """Return what a model chunk needs of a batch, on the device."""
         if self._static_max_seqlen is not None:
             batch |= {"num_tokens": len(batch["input_ids"]), "max_seqlen": self._static_max_seqlen}
         elif batch["num_tokens"] == 0:
@@ -206,7 +207,7 @@ class MegatronLightningModule(pl.LightningModule):
         return states
 
     def forward(self, batch: Batch) -> Any:
-        """Run one batch through the first piece of this rank's part."""
+        """Run one batch through the first model chunk of this rank's part."""
         return place_forward_step(self.model, batch)
 
     def training_step(self, batch: Batch) -> Any:
@@ -223,7 +224,7 @@ class MegatronLightningModule(pl.LightningModule):
         return PackLoss(self)
 
     def loss_of(self, batch: Batch, output: Any) -> tuple[Tensor, Tensor]:
-        """Give the summed loss of one micro-batch and its number of labels, and keep both for the report."""
+        """Return the summed loss of one micro-batch and its number of labels, and keep both for the report."""
         loss_sum, count = self._loss_function(batch, output)[:2]
         if parallel_state.get_tensor_model_parallel_rank() == 0:  # the others have the same number
             if self.trainer.training:
@@ -236,11 +237,11 @@ class MegatronLightningModule(pl.LightningModule):
 
     @property
     def data_parallel_size(self) -> int:
-        """Ranks that see different packs."""
+        """Ranks that see different packed batches."""
         return int(parallel_state.get_data_parallel_world_size())
 
     def _count(self, batch: Batch) -> None:
-        """Count a pack's sequences and tokens once, on the first of the ranks that share it."""
+        """Count a packed batch's sequences and tokens once, on the first of the ranks that share it."""
         counts = [0.0, float(batch["num_sequences"]), float(batch["num_tokens"])]
         if parallel_state.get_model_parallel_group().rank() or parallel_state.get_context_parallel_rank():
             counts = [0.0, 0.0, 0.0]
@@ -255,12 +256,12 @@ class MegatronLightningModule(pl.LightningModule):
 
 
 class ModelPiece(nn.Module):
-    """A further piece of a rank's part of the model, where stages are cut into several: NeMo calls it like the first.
+    """A further model chunk of a rank's stage (interleaved pipeline): NeMo calls it like the first.
 
-    Data, loss and progress are those of the Lightning module, which holds the first piece.
+    Data, loss and progress are those of the Lightning module, which holds the first model chunk.
 
     Args:
-        module: The piece.
+        module: The model chunk.
         owner: The Lightning module.
     """
 
@@ -273,7 +274,7 @@ class ModelPiece(nn.Module):
 
     @property
     def model(self) -> MegatronBioBertModel:
-        """The piece without the engine's wrappers."""
+        """The model chunk without the training engine's wrappers."""
         return unwrapped(self.module)
 
     @property
@@ -284,7 +285,7 @@ class ModelPiece(nn.Module):
         return owner
 
     def data_step(self, dataloader_iter: Iterator[Any]) -> dict[str, Any]:
-        """Take the next pack, which the first piece has counted, and move it to the device."""
+        """Take the next packed batch, which the first model chunk has counted, and move it to the device."""
         batch, _, dataloader_idx = next(dataloader_iter)
         if self.owner.trainer.training:
             self.owner.seed_dropout(self._num_micro_batches, self.model)
@@ -292,7 +293,7 @@ class ModelPiece(nn.Module):
         return self.owner.placed({**batch, "dataloader_idx": dataloader_idx}, self.model)
 
     def forward_step(self, batch: Batch) -> Any:
-        """Run the piece: gives what it sends on, the last one what the loss is computed from."""
+        """Run the model chunk: gives what it sends on, the last one what the loss is computed from."""
         return place_forward_step(self.model, batch)
 
     @property
@@ -302,7 +303,7 @@ class ModelPiece(nn.Module):
 
 
 def unwrapped(module: nn.Module | None) -> MegatronBioBertModel:
-    """Take Megatron's wrappers off a piece of the model."""
+    """Take Megatron's wrappers off a model chunk."""
     model = unwrap_model(module)
     assert isinstance(model, MegatronBioBertModel)
     return model
@@ -323,12 +324,12 @@ class PackLoss:
         self.batch = batch
 
     def __call__(self, output: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the loss sum, the number of labels, and the sum for ``reduce``."""
+        """Return the loss sum, the number of labels, and the sum for ``reduce``."""
         loss_sum, count = self.module.loss_of(self.batch, output)
         return loss_sum, count.int(), loss_sum.detach()
 
     def reduce(self, loss_sums: list[Tensor]) -> Tensor:
-        """Give this rank's sum over a step's micro-batches, for whoever watches NeMo's hooks."""
+        """Return this rank's sum over a step's micro-batches, for whoever watches NeMo's hooks."""
         return torch.stack(loss_sums).sum()
 
 

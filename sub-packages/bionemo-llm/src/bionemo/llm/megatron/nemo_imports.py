@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Imports NeMo without its notices, or says how to install it."""
+"""Imports NeMo with its warnings silenced, or raises an error that says how to install it."""
 
 import contextlib
 import logging

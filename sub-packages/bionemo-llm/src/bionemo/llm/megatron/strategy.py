@@ -74,7 +74,7 @@ def build_strategy(
 
 
 class StepShape(pl.Callback):
-    """Tells NeMo what one step takes from the data: so many packs, each one sample as long as the token budget.
+    """Sets what one step takes from the data: packed batches, each one sample as long as the token budget.
 
     Args:
         pack_size: Tokens of a pack with its tail.
@@ -96,7 +96,7 @@ class StepShape(pl.Callback):
 
 
 def filled_up(packs: Iterator[Any], number: int) -> Iterator[Any]:
-    """Give so many packs; where there are fewer, the last one again without its labels.
+    """Return so many packed batches; where there are fewer, the last one again without its labels.
 
     Args:
         packs: Gives batch, its number and that of its loader; at least one is left.
@@ -149,18 +149,18 @@ def _strategy_class() -> type:
             super().setup(trainer)
 
         def setup_megatron_parallel(self, trainer: pl.Trainer) -> None:
-            """Wrap the model without NeMo's way to more pieces of it, a record of every constructor's arguments."""
+            """Wrap the model without NeMo's way to more model chunks, a record of every constructor's arguments."""
             number, self.virtual_pipeline_model_parallel_size = self.virtual_pipeline_model_parallel_size, None
             super().setup_megatron_parallel(trainer)
             self.virtual_pipeline_model_parallel_size = number
 
         def init_model_parallel(self) -> None:
-            """Add the module's further pieces before all are moved and wrapped."""
+            """Add the module's further model chunks before all are moved and wrapped."""
             self.megatron_parallel.extend(self.lightning_module.further_pieces)
             super().init_model_parallel()
 
         def teardown(self) -> None:
-            """Take everything down, and give Lightning back what NeMo changed, for other engines in this process."""
+            """Take everything down, and undo what NeMo changed in Lightning, for later runs in this process."""
             super().teardown()
             for loop, fetcher in zip(LOOPS, self._fetchers, strict=False):
                 loop._select_data_fetcher = fetcher
@@ -174,7 +174,7 @@ def _strategy_class() -> type:
             return self.model.training_step(dataloader_iter, *args, **kwargs)
 
         def validation_step(self, dataloader_iter: Any, *args: Any, **kwargs: Any) -> Any:
-            """Run one validation pack, or several where pieces of stages take turns."""
+            """Run one packed batch of validation, or several where model chunks of stages take turns."""
             packs = filled_up(dataloader_iter, self._packs_per_validation_step)
             return self.model.validation_step(packs, *args, **kwargs)
 

@@ -7,7 +7,7 @@ sequence border. Where the sequences lie and their rotary angles travel through 
 :class:`~bionemo.llm.model.varlen.reference.SequenceTable` in the place of the attention mask, so that no layer
 computes them again.
 
-Letters: T tokens of a pack, B sequences, N attention heads, D head dim.
+Letters: T tokens of a packed batch, B sequences, N attention heads, D head dim.
 """
 
 from typing import Any
@@ -63,7 +63,7 @@ class PackedCoreAttention(nn.Module):
             query: [T, 1, N, D] before rotary positions.
             key: As ``query``.
             value: [T, 1, N, D].
-            attention_mask: The pack's :class:`SequenceTable`.
+            attention_mask: The packed batch's :class:`SequenceTable`.
             rest: Megatron's further arguments, all None here.
 
         Returns:

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 
 def compile_layers(layers: Iterable[nn.Module], *, backend: str = "inductor", fullgraph: bool = False) -> None:
-    """Let layers be compiled at their first call; forward results and gradients stay what they are.
+    """Compile layers at their first call; forward results and gradients stay what they are.
 
     A layer keeps what its matrix products and its attention made (20 bytes a token and unit of the hidden size in
     half precision) and computes norms and activation function again in the backward pass: 32 without that. The extra
@@ -28,7 +28,7 @@ def compile_layers(layers: Iterable[nn.Module], *, backend: str = "inductor", fu
 
 @cache
 def lean_backend(compiler: str) -> Callable[[fx.GraphModule, list[torch.Tensor]], Callable[..., Any]]:
-    """Give a compiler that may compute again what the backward pass has to write to memory for a product.
+    """Return a compiler that may recompute activations instead of writing them to memory for the backward pass.
 
     There is one for each name: layers share what was compiled only if their compiler is the same object.
     """

@@ -178,7 +178,7 @@ ConfigT = TypeVar("ConfigT")
 
 
 def merge_settings(own: ConfigT, stored: Any, *, keep: Sequence[str]) -> ConfigT:
-    """Give one config the values of another.
+    """Copy the values of one config to another.
 
     Args:
         own: A dataclass instance; its class and its fields in ``keep`` stay.
@@ -194,7 +194,7 @@ def merge_settings(own: ConfigT, stored: Any, *, keep: Sequence[str]) -> ConfigT
 
 
 def override_mutate_possibly_extra_mutated_fiddle(target: Any, source: Any, names: Sequence[str]) -> Any:
-    """Give ``target`` the named values of ``source``, where both have them.
+    """Copy to ``target`` the named values of ``source``, where both have them.
 
     Returns:
         ``target`` itself, changed; if it is a frozen dataclass, a changed copy.

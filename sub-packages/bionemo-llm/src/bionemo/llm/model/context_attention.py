@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Core attention of a pack whose tokens are shared by the ranks of a context-parallel group.
+"""Core attention of a packed batch whose tokens are shared by the ranks of a context-parallel group.
 
 Each rank has an equal run of the pack's tokens. It computes the queries, keys and values of its own, gathers the keys
 and values of all, and attends from its own queries to the whole of their sequences. Backwards, the gradients of keys
@@ -21,7 +21,7 @@ from bionemo.llm.model.varlen.reference import SequenceTable
 
 
 class ContextTable(NamedTuple):
-    """What every layer's attention needs to know of a pack and of this rank's share.
+    """What every layer's attention needs to know of a packed batch and of this rank's share.
 
     Attributes:
         pack: The whole pack; its ``cos`` and ``sin`` are those of this rank's tokens, [L, 1, D / 2].
@@ -38,7 +38,7 @@ class ContextTable(NamedTuple):
 
 
 def context_table(pack: SequenceTable, own: slice) -> ContextTable:
-    """Describe one rank's share of a pack.
+    """Describe one rank's share of a packed batch.
 
     Args:
         pack: The whole pack, with the rotary factors of all T tokens.
@@ -56,7 +56,7 @@ def context_table(pack: SequenceTable, own: slice) -> ContextTable:
 
 
 class ContextParallelCoreAttention(PackedCoreAttention):
-    """Attention from this rank's tokens to the whole pack, in Megatron-core's ``core_attention`` slot.
+    """Attention from this rank's tokens to the whole packed batch, in Megatron-core's ``core_attention`` slot.
 
     Args:
         config: See :class:`PackedCoreAttention`.
@@ -77,7 +77,7 @@ class ContextParallelCoreAttention(PackedCoreAttention):
             query: [L, 1, N, D] before rotary positions.
             key: As ``query``.
             value: [L, 1, N, D].
-            attention_mask: The pack's :class:`ContextTable`.
+            attention_mask: The packed batch's :class:`ContextTable`.
             rest: Megatron's further arguments, all None here.
 
         Returns:

@@ -19,11 +19,11 @@ class Placement:
     """One process's place in a model that may be spread over many.
 
     Attributes:
-        config: Megatron's config, with the parallel sizes; the engine holds the same object.
+        config: Megatron's config, with the parallel sizes; the training engine holds the same object.
         groups: The ranks of each kind, ``tp``, ``pp`` and ``cp`` at least; default: one rank of each.
         pre_process: Whether the embedding is here.
         post_process: Whether the head is here.
-        vp_stage: Which piece of its pipeline stage this is; None where stages are in one piece.
+        vp_stage: Which model chunk of its pipeline stage this is; None where stages are of one model chunk.
     """
 
     config: TransformerConfig
@@ -39,7 +39,7 @@ class Placement:
 
     @property
     def is_context_parallel(self) -> bool:
-        """Whether the tokens of a pack are shared."""
+        """Whether the tokens of a packed batch are shared."""
         return int(self.groups.cp.size()) > 1
 
     @property
@@ -49,11 +49,11 @@ class Placement:
 
     @property
     def needs_whole_packs(self) -> bool:
-        """Whether packs are computed with their tail: stages exchange, and ranks share, packs of one size."""
+        """Whether packed batches are computed with their tail: stages exchange, and ranks share, packs of one size."""
         return self.groups.pp.size() > 1 or self.is_context_parallel or bool(self.config.sequence_parallel)
 
     def own_tokens(self, num_tokens: int) -> slice:
-        """This rank's run of a pack's tokens; the ranks of the context group have equal ones, in their order."""
+        """This rank's run of a packed batch's tokens; the ranks of the context group have equal runs, in order."""
         size = num_tokens // self.groups.cp.size()
         first = self.groups.cp.rank() * size
         return slice(first, first + size)

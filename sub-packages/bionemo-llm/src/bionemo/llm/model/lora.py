@@ -37,7 +37,7 @@ class LowRankUpdate(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Give the adapted weight."""
+        """Return the adapted weight."""
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 

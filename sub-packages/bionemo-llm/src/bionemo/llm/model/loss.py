@@ -50,7 +50,7 @@ class DataParallelGroupLossAndIO(TypedDict):
 def masked_token_loss(
     token_logits: Tensor, labels: Tensor, real_vocab_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy over the labelled rows of a packed batch.
+    """Summed cross-entropy over the masked positions of a packed batch.
 
     Args:
         token_logits: [M, V] any float dtype; V may be padded. They are not changed.
@@ -59,8 +59,8 @@ def masked_token_loss(
             None means that all V columns are real.
 
     Returns:
-        The loss sum in nats, a float32 scalar, and the number of labelled rows, an int64 scalar. Both are on the
-        logits' device. Without a labelled row they are 0, with zero gradients.
+        The loss sum in nats, a float32 scalar, and the number of masked positions, an int64 scalar. Both are on the
+        logits' device. Without a masked position they are 0, with zero gradients.
     """
     logits_MV = token_logits if real_vocab_size is None else token_logits[:, :real_vocab_size]
     loss_sum = F.cross_entropy(logits_MV.float(), labels, ignore_index=MLM_LOSS_IGNORE_INDEX, reduction="sum")
@@ -94,10 +94,10 @@ def unreduced_token_loss_fn(
 
 
 class BERTMLMLossWithReduction(torch.nn.Module):
-    """The masked-language-model loss in the two halves that a micro-batched engine wants.
+    """The masked-language-model loss in the two halves that a micro-batched training engine wants.
 
     ``forward`` gives one micro-batch's sum and count, ``reduce`` the mean over micro-batches and data-parallel ranks.
-    Every labelled token weighs the same, wherever it was computed. Works on any device, and without a process group.
+    Every labeled token weighs the same, wherever it was computed. Works on any device, and without a process group.
     """
 
     def __init__(

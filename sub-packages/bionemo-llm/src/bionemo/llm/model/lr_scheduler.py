@@ -35,7 +35,7 @@ def lr_at_step(
     Args:
         step: Optimizer steps done so far, so 0 for the first one.
         warmup_steps: Length of the warm-up in optimizer steps; 0 starts at ``max_lr``.
-        max_steps: Step at which the decay would reach zero. A run may stop earlier or go on longer.
+        max_steps: Step at which the decay would reach zero. A run may stop earlier or continue longer.
         max_lr: Peak rate, reached at ``warmup_steps``.
         min_lr: Rate of step 0.
         anneal_percentage: Floor as a fraction of ``max_lr``, between 0 and 1.
@@ -54,7 +54,7 @@ def lr_at_step(
 
 
 class WarmupAnnealDecayHold(LRScheduler):
-    """Gives every parameter group of an optimizer the rate of ``lr_at_step``, moved on by ``step()``."""
+    """Set the learning rate of every parameter group to that of ``lr_at_step``, moved on by ``step()``."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ def cosine_lr_at_step(
 
 
 class WarmupCosineHold(LRScheduler):
-    """Gives every parameter group of an optimizer the rate of ``cosine_lr_at_step``, moved on by ``step()``."""
+    """Set the learning rate of every parameter group to that of ``cosine_lr_at_step``, moved on by ``step()``."""
 
     def __init__(
         self,

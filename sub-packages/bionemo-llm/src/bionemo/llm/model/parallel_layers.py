@@ -34,7 +34,7 @@ class _Shared(nn.Module):
     def mark_shared(self, dim: int) -> None:
         """Mark the weight as shared along a dimension, and expect no extra state when a state dict is loaded.
 
-        Megatron marks weights where it initialises them, which is not done here; unmarked ones count as copies, and
+        Megatron marks weights where it initializes them, which is not done here; unmarked ones count as copies, and
         the gradient's norm would leave out all ranks but the first.
         """
         set_tensor_model_parallel_attributes(self.weight, True, dim, 1)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain torch layers under Megatron-core's names and call forms, for models that live on one device.
 
-Megatron's own parallel layers need an initialised process group even for one rank. These have the same parameter
+Megatron's own parallel layers need an initialized process group even for one rank. These have the same parameter
 names and shapes, so a state dict fits both, and keep the bias inside the product, which is faster than returning it.
 """
 

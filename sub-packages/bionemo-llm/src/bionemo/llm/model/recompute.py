@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compute activations again in the backward pass instead of keeping them, on either engine.
+"""Activation recomputation (gradient checkpointing), on either training engine.
 
 Megatron's own way saves every argument of a layer as a tensor, which the table of sequences is not.
 """
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute_layers(layers: Iterable[nn.Module], granularity: str) -> None:
-    """Let the layers of an encoder compute again what they would have kept.
+    """Recompute the activations of an encoder's layers in the backward pass (gradient checkpointing).
 
     Args:
         layers: Megatron's transformer layers.

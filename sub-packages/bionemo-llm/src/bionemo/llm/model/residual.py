@@ -38,7 +38,7 @@ def residual_sum(training: bool, fused: bool) -> AddResidual:
 
 
 def dropped(output_and_bias: OutputAndBias, dropout: float, training: bool) -> Tensor:
-    """Give ``dropout(x + bias)``."""
+    """Return ``dropout(x + bias)``."""
     output, bias = output_and_bias
     if bias is not None:
         output = output + bias
@@ -57,7 +57,7 @@ class PostNormResidual(nn.Module):
         self.layer_norm = PlainLayerNorm(config, config.hidden_size, eps=config.layernorm_epsilon)
 
     def forward(self, training: bool, fused: bool) -> AddResidual:
-        """Give the function that Megatron's layer calls; there is no fused form."""
+        """Return the function that Megatron's layer calls; there is no fused form."""
 
         def add_and_normalise(output_and_bias: OutputAndBias, residual: Tensor, dropout: float) -> Tensor:
             total: Tensor = self.layer_norm(residual + dropped(output_and_bias, dropout, training))

@@ -13,10 +13,10 @@ class RotaryEmbedding(nn.Module):
     """Inverse frequencies of rotary positions and the factors of given positions.
 
     The frequencies are a persisted buffer: published ESM-2 files hold values rounded to float16, which are to be
-    loaded, not computed again. A cast of the model to bfloat16 leaves them untouched.
+    loaded, not derived anew. A cast of the model to bfloat16 leaves them untouched.
 
     Args:
-        head_dim: Channels of one attention head; even.
+        head_dim: Hidden size of one attention head; even.
         base: Longest wavelength divided by 2 pi.
     """
 
@@ -32,7 +32,7 @@ class RotaryEmbedding(nn.Module):
         return self
 
     def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the factors of every token.
+        """Return the factors of every token.
 
         Args:
             position_ids: [T] int, counted from 0 in each sequence.

@@ -176,13 +176,13 @@ class Stopwatch:
         self._paused_at = time.perf_counter()
 
     def resume(self) -> None:
-        """Go on counting."""
+        """Continue counting."""
         if self._paused_at is not None:
             self._paused_s += time.perf_counter() - self._paused_at
             self._paused_at = None
 
     def lap(self) -> float:
-        """Give the seconds of this lap and start the next."""
+        """Return the seconds of this lap and start the next."""
         now = self._paused_at if self._paused_at is not None else time.perf_counter()
         seconds = now - self._start - self._paused_s
         paused_at = self._paused_at

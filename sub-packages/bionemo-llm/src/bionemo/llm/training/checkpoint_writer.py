@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointSink(Protocol):
-    """Where the checkpoints of an engine go; every rank calls both methods."""
+    """Where the checkpoints of a training engine go; every rank calls both methods."""
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -238,7 +238,7 @@ class CheckpointWriter(pl.Callback):
             raise BionemoError(f"the weights are not finite after step {step}: not saved. {self.run.advice()}")
 
     def announce(self, path: Path) -> None:
-        """Let a new checkpoint be the last one, and remove those that are no longer kept; on the first rank."""
+        """Link ``last`` to a new checkpoint, and remove those that are no longer kept; on the first rank."""
         self.run.point_to("last", path)
         self._remove_superseded(path)
 

@@ -15,7 +15,7 @@ from bionemo.llm.training.parallel_config import ParallelConfig
 
 
 DATA, MODEL, BATCHES, TRAINING = "data", "model", "batches", "training"
-CHECKPOINTS, HARDWARE, PARALLEL = "checkpoints", "hardware", "spreading a model over ranks"
+CHECKPOINTS, HARDWARE, PARALLEL = "checkpoints", "hardware", "model parallelism"
 OUTPUT, WANDB = "output", "Weights & Biases"
 
 SHAPE_FIELDS = ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size")
@@ -48,9 +48,15 @@ class PretrainConfig(ComputeFlags, RunFlags):
     tokens_per_batch: int | None = option_like(SharedFlags, "tokens_per_batch", None, group=BATCHES)
     micro_batch_size: int | None = option_like(SharedFlags, "micro_batch_size", None, group=BATCHES)
     num_dataset_workers: int = option_like(SharedFlags, "num_dataset_workers", 1, group=BATCHES)
-    mask_prob: float = option(0.15, group=BATCHES, help="Share of the tokens selected for the loss.")
-    mask_token_prob: float = option(0.8, group=BATCHES, help="Share of the selected that becomes the mask token.")
-    random_token_prob: float = option(0.1, group=BATCHES, help="Share of the selected that becomes a random token.")
+    mask_prob: float = option(
+        0.15, group=BATCHES, help="Masking probability: fraction of the tokens selected for the loss."
+    )
+    mask_token_prob: float = option(
+        0.8, group=BATCHES, help="Probability that a selected token is replaced by the mask token."
+    )
+    random_token_prob: float = option(
+        0.1, group=BATCHES, help="Probability that a selected token is replaced by a random token."
+    )
 
     num_steps: int = option_like(OptimizationFlags, "num_steps", 500_000)
     early_stop_on_step: int | None = option_like(OptimizationFlags, "early_stop_on_step", None)
@@ -61,13 +67,17 @@ class PretrainConfig(ComputeFlags, RunFlags):
     )
     lr: float = option_like(OptimizationFlags, "lr", 4e-4)
     weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.01)
-    accumulate_grad_batches: int = option(1, group=TRAINING, help="Micro-batches of one optimizer step.")
+    accumulate_grad_batches: int = option(
+        1, group=TRAINING, help="Gradient accumulation: micro-batches of one optimizer step."
+    )
     val_check_interval: int = option_like(OptimizationFlags, "val_check_interval", 10_000)
     limit_val_batches: int | float | None = option(
         2, group=TRAINING, help="Validation batches: a number, a share such as 0.5 or 1.0, or None for all."
     )
     log_every_n_steps: int | None = option(
-        None, group=TRAINING, help="Steps between rows of metrics.csv; 1 % of them, at most 50."
+        None,
+        group=TRAINING,
+        help="Optimizer steps between rows of metrics.csv; default: 1 % of --num-steps, at most 50.",
     )
     seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
@@ -77,53 +87,65 @@ class PretrainConfig(ComputeFlags, RunFlags):
         help="Resume from the latest checkpoint of this run, bit-identical to an uninterrupted run.",
     )
     restore_from_checkpoint_path: Path | None = option(
-        None, group=CHECKPOINTS, help="New run with architecture and weights of this checkpoint."
+        None, group=CHECKPOINTS, help="Start a new run with architecture and weights of this checkpoint."
     )
     resume_from: Path | None = option(
         None, group=CHECKPOINTS, help="Resume from this checkpoint of the run instead of the latest one."
     )
     save_interval: int | None = option(
-        None, group=CHECKPOINTS, help="Steps between checkpoints; default: --val-check-interval."
+        None, group=CHECKPOINTS, help="Optimizer steps between checkpoints; default: --val-check-interval."
     )
     save_every_minutes: float = option(
         10.0, group=CHECKPOINTS, help="Also save when the last checkpoint is this many minutes old; 0 switches it off."
     )
-    save_top_k: int = option(2, group=CHECKPOINTS, help="Best checkpoints that are kept.")
+    save_top_k: int = option(2, group=CHECKPOINTS, help="Number of best checkpoints that are kept.")
     save_best_checkpoint: bool = option(True, group=CHECKPOINTS, help="Keep the best checkpoints.")
     save_last_checkpoint: bool = option(True, group=CHECKPOINTS, help="Save when the run ends.")
     metric_to_monitor_for_checkpoints: Literal["val_loss", "val_loss_masked", "train_loss"] = option(
-        "val_loss", group=CHECKPOINTS, help="What best means; smaller is better."
+        "val_loss", group=CHECKPOINTS, help="Metric that ranks checkpoints; smaller is better."
     )
     disable_checkpointing: bool = option(False, group=CHECKPOINTS, help="Save nothing.")
 
-    compile: bool = option(False, group=HARDWARE, help="Compile each layer (GPU only).")
+    compile: bool = option(False, group=HARDWARE, help="torch.compile: compile each layer (GPU only).")
     cuda_graphs: bool = option(
-        False, group=HARDWARE, help="Replay whole passes as CUDA graphs: for small models on one GPU."
+        False, group=HARDWARE, help="CUDA graphs: replay whole passes, for small models on one GPU."
     )
     attention: Literal["auto", "fa4", "cudnn", "torch"] = option(
-        "auto", group=HARDWARE, help="Attention kernel on a GPU: the fastest that is installed and right."
+        "auto",
+        group=HARDWARE,
+        help="Attention kernel; auto: the fastest installed one that passes a numerical check at start-up.",
     )
     engine: Literal["auto", "lightning", "megatron"] = option(
         "auto", group=HARDWARE, help="Training engine; megatron (bionemo-llm[nemo]) where a parallel size asks for it."
     )
     recompute: Literal["none", "selective", "full"] = option(
-        "none", group=HARDWARE, help="Activations computed again backwards: none, the attention's, or whole layers'."
+        "none",
+        group=HARDWARE,
+        help="Activation recomputation (gradient checkpointing): none, core attention, or whole layers.",
     )
 
-    tensor_model_parallel_size: int = option(1, group=PARALLEL, help="Ranks that share each matrix.")
-    pipeline_model_parallel_size: int = option(1, group=PARALLEL, help="Stages of consecutive layers.")
+    tensor_model_parallel_size: int = option(
+        1, group=PARALLEL, help="Tensor parallelism: ranks over which each weight matrix is sharded."
+    )
+    pipeline_model_parallel_size: int = option(
+        1, group=PARALLEL, help="Pipeline parallelism: number of pipeline stages."
+    )
     virtual_pipeline_model_parallel_size: int = option(
-        1, group=PARALLEL, help="Pieces of each stage, dealt to the stages in turn: they wait less for each other."
+        1, group=PARALLEL, help="Interleaved pipeline: model chunks per pipeline stage; reduces the pipeline bubble."
     )
     decoder_first_pipeline_num_layers: int | None = option(
-        None, group=PARALLEL, help="Layers of the first stage, where stages are uneven."
+        None, group=PARALLEL, help="Pipeline parallelism: layers of the first stage, where stages are uneven."
     )
-    context_parallel_size: int = option(1, group=PARALLEL, help="Ranks that share the tokens of each pack.")
+    context_parallel_size: int = option(
+        1, group=PARALLEL, help="Context parallelism: ranks over which the tokens of each packed batch are sharded."
+    )
     sequence_parallel: bool = option(
-        False, group=PARALLEL, help="Share norms and dropouts among the tensor-parallel ranks too."
+        False,
+        group=PARALLEL,
+        help="Sequence parallelism: shard LayerNorm and dropout activations over tensor-parallel ranks.",
     )
     use_distributed_optimizer: bool | None = option(
-        None, group=PARALLEL, help="Share the optimizer's state among data-parallel ranks: on, with megatron."
+        None, group=PARALLEL, help="Distributed (sharded) optimizer, ZeRO-1; default: on with the megatron engine."
     )
     overlap_grad_reduce: bool = option(
         True, group=PARALLEL, help="Reduce gradients during the backward pass (megatron)."
@@ -133,11 +155,13 @@ class PretrainConfig(ComputeFlags, RunFlags):
     )
     grad_reduce_in_fp32: bool = option(True, group=PARALLEL, help="Sum gradients of all ranks in float32 (megatron).")
     average_in_collective: bool = option(
-        False, group=PARALLEL, help="Established switch: the loss per token forbids averaging, only off is possible."
+        False, group=PARALLEL, help="BioNeMo 2 compatible: the loss per token forbids averaging, only off is possible."
     )
-    ckpt_async_save: bool = option(False, group=PARALLEL, help="Write checkpoints while training goes on (megatron).")
+    ckpt_async_save: bool = option(
+        False, group=PARALLEL, help="Asynchronous checkpoints: written while training continues (megatron)."
+    )
     start_timeout_s: int = option(
-        600, group=PARALLEL, help="Seconds that ranks wait for each other at the start (megatron)."
+        600, group=PARALLEL, help="Start-up timeout: seconds that ranks wait for each other (megatron)."
     )
 
     create_tensorboard_logger: bool = option(False, group=OUTPUT, help="Also write TensorBoard events.")
@@ -178,7 +202,7 @@ class PretrainConfig(ComputeFlags, RunFlags):
 
     @property
     def parallel(self) -> ParallelConfig:
-        """How the model is spread over ranks.
+        """Model parallelism of a run.
 
         Raises:
             ConfigError: A size or a switch is impossible by itself.

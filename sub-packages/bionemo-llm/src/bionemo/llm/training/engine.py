@@ -22,29 +22,29 @@ class Engine(Protocol):
         """Read how far a run had come."""
 
     def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> pl.LightningModule:
-        """Build the module of a run that starts, or that goes on from a checkpoint."""
+        """Build the module of a run that starts, or that resumes from a checkpoint."""
 
     def architecture(self, module: pl.LightningModule) -> BioBertConfig:
         """Architecture of the model that was built, whether the flags or a checkpoint described it."""
 
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
-        """Settings of ``bionemo.llm.training.trainer.build_trainer`` that depend on the engine."""
+        """Settings of ``bionemo.llm.training.trainer.build_trainer`` that depend on the training engine."""
 
     def callbacks(self) -> list[pl.Callback]:
-        """What the engine itself needs to be told by the trainer."""
+        """What the training engine itself needs to be told by the trainer."""
 
     def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
         """Where checkpoints go, with the settings that a resumed run must share, and further plain values."""
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
-        """Place among the ranks that see different packs, and their number."""
+        """Place among the ranks that see different packed batches, and their number."""
 
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """What is done to a batch in the loader's process."""
 
 
 def build_engine(resolved: ResolvedRun, task: PretrainTask) -> Engine:
-    """Build the engine of a run.
+    """Build the training engine of a run.
 
     Raises:
         MissingDependencyError: The megatron engine needs NeMo, which is not installed.

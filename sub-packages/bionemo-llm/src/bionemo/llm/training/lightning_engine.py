@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The default engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
+"""The default training engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ class LightningEngine:
         return read_training_state(checkpoint)
 
     def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
-        """Build the model, with random weights or those of the checkpoint that the run starts from or goes on with."""
+        """Build the model, with random weights or those of the checkpoint that the run starts from or resumes from."""
         config, task = self.resolved.asked, self.task
         source = checkpoint or task.start_from
         if source is None:
@@ -106,7 +106,7 @@ class LightningEngine:
         return HuggingFaceSink(self.task.layout, fingerprint, record)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
-        """Every rank sees packs of its own."""
+        """Every rank sees packed batches of its own."""
         return rank, world_size
 
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
@@ -117,7 +117,7 @@ class LightningEngine:
 
 
 def has_static_shapes(resolved: ResolvedRun, shape: BioBertConfig) -> bool:
-    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packs has."""
+    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packed batches has."""
     return bool(resolved.asked.compile or resolved.asked.cuda_graphs) and shape.attention_dropout == 0
 
 

@@ -65,7 +65,7 @@ class MetricsCsv:
 
     @classmethod
     def resume_from(cls, path: str | os.PathLike[str], step: int) -> MetricsCsv:
-        """Go on from a checkpoint: rows after its step, and a torn last line, are removed by an atomic rewrite.
+        """Resume from a checkpoint: rows after its step, and a torn last line, are removed by an atomic rewrite.
 
         Args:
             path: The file of the run that is resumed; where it is missing, a new one begins.

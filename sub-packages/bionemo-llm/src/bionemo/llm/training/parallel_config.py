@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a model is spread over ranks: the sizes, and whether they fit a model and a machine."""
+"""Model parallelism of a run: the sizes, and whether they fit a model and a machine."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from bionemo.core.errors import ConfigError, ParallelismError
 
 
 RECOMPUTE = ("none", "selective", "full")
-"""What the backward pass computes again instead of keeping it: nothing, the core attention, or whole layers."""
+"""Activation recomputation (gradient checkpointing): none, the core attention, or whole layers."""
 
 
 SIZES = (
@@ -21,18 +21,18 @@ SIZES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
-    """Sizes of every way to spread a model; what is left of the ranks is data parallel.
+    """Sizes of model parallelism; the remaining ranks are data parallel.
 
     Attributes:
-        tensor_model_parallel_size: Ranks that share each matrix.
-        pipeline_model_parallel_size: Stages of consecutive layers.
-        virtual_pipeline_model_parallel_size: Pieces of each stage, dealt to the stages in turn.
+        tensor_model_parallel_size: Tensor parallelism: ranks over which each matrix is sharded.
+        pipeline_model_parallel_size: Pipeline parallelism: number of pipeline stages.
+        virtual_pipeline_model_parallel_size: Interleaved pipeline: model chunks per pipeline stage.
         num_layers_in_first_pipeline_stage: Layers of the first stage; None shares them evenly.
-        context_parallel_size: Ranks that share the tokens of each pack.
-        sequence_parallel: Also share norms and dropouts among the tensor-parallel ranks.
+        context_parallel_size: Context parallelism: ranks over which the tokens of a packed batch are sharded.
+        sequence_parallel: Shard LayerNorm and dropout activations over the tensor-parallel ranks.
         use_distributed_optimizer: Each data-parallel rank keeps a share of the optimizer's state.
-        overlap_grad_reduce: Reduce gradients while the backward pass goes on.
-        overlap_param_gather: Gather parameters while the forward pass goes on (distributed optimizer).
+        overlap_grad_reduce: Reduce gradients during the backward pass.
+        overlap_param_gather: Gather parameters during the forward pass (distributed optimizer).
         grad_reduce_in_fp32: Sum gradients of all ranks in float32 also where they are bfloat16.
         recompute: One of ``RECOMPUTE``.
     """
@@ -78,27 +78,27 @@ class ParallelConfig:
 
     @property
     def model_parallel_size(self) -> int:
-        """Ranks that hold one copy of the model and share its packs."""
+        """Ranks that hold one copy of the model and share its packed batches."""
         return self.tensor_model_parallel_size * self.pipeline_model_parallel_size * self.context_parallel_size
 
     @property
     def megatron_virtual_size(self) -> int | None:
-        """Pieces of each stage as Megatron counts them: None where stages are in one piece."""
+        """Model chunks of each stage as Megatron counts them: None where a stage is one model chunk."""
         pieces = self.virtual_pipeline_model_parallel_size
         return pieces if pieces > 1 else None
 
     @property
     def packs_per_validation_step(self) -> int:
-        """Packs that one data-parallel rank takes at a time: pieces of stages need one for each stage."""
+        """Packed batches that a data-parallel rank takes at a time: model chunks need one for each stage."""
         return self.pipeline_model_parallel_size if self.virtual_pipeline_model_parallel_size > 1 else 1
 
     @property
     def is_model_parallel(self) -> bool:
-        """Whether one rank holds less than a whole model, or sees less than a whole pack."""
+        """Whether one rank holds less than a whole model, or sees less than a whole packed batch."""
         return self.model_parallel_size > 1
 
     def data_parallel_size(self, world_size: int) -> int:
-        """Ranks that see different packs.
+        """Ranks that see different packed batches.
 
         Raises:
             ParallelismError: The sizes do not divide the ranks.
@@ -113,9 +113,9 @@ class ParallelConfig:
         return world_size // self.model_parallel_size
 
     def data_parallel_rank(self, rank: int, world_size: int) -> int:
-        """Place of a rank among those that see different packs.
+        """Place of a rank among those that see different packed batches.
 
-        Tensor-parallel ranks are neighbours; then come context, data and pipeline parallel ones.
+        Tensor-parallel ranks are neighbors; then come context, data and pipeline parallel ones.
         """
         closer = self.tensor_model_parallel_size * self.context_parallel_size
         return rank // closer % self.data_parallel_size(world_size)
@@ -123,12 +123,12 @@ class ParallelConfig:
     def check_model(
         self, *, num_layers: int, num_attention_heads: int, ffn_hidden_size: int, pack_size: int, dropout: float = 0.0
     ) -> None:
-        """Refuse sizes that the model or its packs cannot be cut into.
+        """Refuse sizes that the model or its packed batches cannot be cut into.
 
         Args:
             num_layers: Layers of the whole model.
             num_attention_heads: Heads of a layer.
-            ffn_hidden_size: Channels of the feed-forward layer.
+            ffn_hidden_size: Feed-forward (intermediate) size.
             pack_size: Tokens of a pack with its tail.
             dropout: The largest dropout rate in the model.
 
@@ -155,7 +155,7 @@ class ParallelConfig:
             )
 
     def check_micro_batches(self, number: int) -> None:
-        """Refuse a number of micro-batches that pieces of stages cannot take in turn.
+        """Refuse a number of micro-batches that model chunks of stages cannot take in turn.
 
         Args:
             number: Packs of one data-parallel rank in an optimizer step.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining of a masked-token model from resolved settings: data, model and engine, top to bottom.
+"""Pretraining of a masked-token model from resolved settings: data, model and training engine, top to bottom.
 
 A model family brings a `PretrainTask`; everything else is the same for all of them.
 """
@@ -96,7 +96,7 @@ def prepare_run(
     stops: StopRequests | None = None,
     begin_log: Callable[[], None] = lambda: None,
 ) -> PreparedRun:
-    """Open the data, build model, engine and trainer, and find where to resume.
+    """Open the data, build model, training engine and trainer, and find where to resume.
 
     Args:
         resolved: Settings of the run.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Derives what a run needs from the settings of its command and from the machine: engine, batch size, intervals.
+"""Derives a run's training engine, batch size and intervals from its settings and from the machine.
 
 What was asked for stays as it is: a configuration that is used again is derived anew.
 """
@@ -26,10 +26,10 @@ class ResolvedRun:
         asked: Settings of the command.
         accelerator: "cpu" or "gpu".
         precision: Lightning's name of the precision.
-        engine: "lightning" or "megatron".
+        training engine: "lightning" or "megatron".
         parallel: Sizes and switches of model parallelism.
         max_seq_length: Tokens of the longest sample.
-        max_tokens: Token budget of a pack; without packing the tokens of the longest possible micro-batch.
+        max_tokens: Token budget of a packed batch; without packing the tokens of the longest possible micro-batch.
         sequences_per_batch: Sequences of a micro-batch without packing; None: packs of ``max_tokens``.
         val_check_interval: Optimizer steps between validations.
         save_interval: Optimizer steps between checkpoints.
@@ -64,7 +64,7 @@ def resolve(config: PretrainConfig, limit: SampleLimit) -> ResolvedRun:
 
     Args:
         config: Settings of the command.
-        limit: What bounds the length of a sample: a pack must hold the longest one.
+        limit: What bounds the length of a sample: a packed batch must hold the longest one.
 
     Raises:
         ConfigError: Settings do not fit together or this machine.
@@ -97,7 +97,7 @@ def resolve_batch(config: PretrainConfig, limit: SampleLimit, accelerator: str) 
     """Return the tokens that a batch holds at most.
 
     Raises:
-        ConfigError: The longest sample does not fit into a pack.
+        ConfigError: The longest sample does not fit into a packed batch.
     """
     budget = config.tokens_per_batch
     if budget is None:
@@ -111,7 +111,7 @@ def resolve_batch(config: PretrainConfig, limit: SampleLimit, accelerator: str) 
 
 
 def choose_engine(config: PretrainConfig) -> str:
-    """Return the engine that was asked for, else megatron where only that does what the flags say.
+    """Return the training engine that was asked for, else megatron where only that does what the flags say.
 
     Raises:
         ConfigError: The lightning engine is asked for, with something that only the megatron engine does.

@@ -110,7 +110,8 @@ def run_fingerprint(resolved: ResolvedRun, task: PretrainTask, engine: Engine, d
 def compared(fingerprint: Mapping[str, Any], state: TrainingState) -> dict[str, Any]:
     """Choose the settings that a resumed run is held to.
 
-    Other ranks may make a step of the same packs, or of as many packs each: one of the two numbers has to agree.
+    Other ranks may make a step of the same packed batches, or of as many packs each: one of the two numbers has to
+        agree.
     """
     same_steps = state.fingerprint.get("packs_per_step") == fingerprint["packs_per_step"]
     ignored = {"packs_per_step", "accumulate_grad_batches"} if same_steps else {"packs_per_step"}

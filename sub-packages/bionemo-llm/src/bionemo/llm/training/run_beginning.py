@@ -100,7 +100,7 @@ class RunBeginning(pl.Callback):
 
 
 def keep_old_file(path: Path) -> None:
-    """Give what an earlier run has left another name: ``metrics.csv`` becomes ``metrics.old-1.csv``."""
+    """Rename what an earlier run has left: ``metrics.csv`` becomes ``metrics.old-1.csv``."""
     if not path.exists():
         return
     number = 1

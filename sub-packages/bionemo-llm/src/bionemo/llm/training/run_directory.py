@@ -182,7 +182,7 @@ class RunDirectory:
         )
 
     def point_to(self, name: str, checkpoint: Path) -> None:
-        """Let a link beside the checkpoints (``last``, ``best``) name one of them; it is replaced at once."""
+        """Point a link beside the checkpoints (``last``, ``best``) to one of them, atomically."""
         link = self.checkpoints_dir / name
         if link.exists() and not link.is_symlink():
             raise CheckpointError(f"{link}: is not a link; remove it, it is not part of the run.")

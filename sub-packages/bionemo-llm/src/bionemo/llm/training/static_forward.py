@@ -3,7 +3,7 @@
 """The forward pass of a packed batch for GPUs: shapes that stay the same, half-precision weights, CUDA graphs.
 
 Compiled layers and captured graphs want the same shapes at every step. So the tail of a pack is computed like
-sequences (nothing reads it, so it gets no gradient), and slots and labelled rows are rounded up.
+sequences (nothing reads it, so it gets no gradient), and slots and masked positions are rounded up.
 
 Letters: T tokens of a pack, B slots for sequences, M rows that get logits, V vocabulary.
 """
@@ -30,7 +30,7 @@ CAST_TOGETHER = 16
 
 @dataclass(frozen=True)
 class StaticShapes:
-    """Gives a batch its static shapes, on the host: a loader's ``collate_fn``.
+    """Pad a batch to its static shapes, on the host: a loader's ``collate_fn``.
 
     Attributes:
         max_seqlen: Length that no sequence exceeds.
@@ -76,7 +76,7 @@ class PackedLogits(nn.Module):
         self.max_seqlen = max_seqlen
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor, label_rows: Tensor) -> Tensor:
-        """Give the logits [M, V] of some rows; ``cu_seqlens`` covers all T tokens."""
+        """Return the logits [M, V] of some rows; ``cu_seqlens`` covers all T tokens."""
         output = self.model.forward_packed(
             input_ids, position_ids, cu_seqlens, self.max_seqlen, num_tokens=len(input_ids), logit_rows=label_rows
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of a training run, shared by the Lightning modules of both engines: progress, tokens and mean losses.
+"""Progress, token counts and mean losses of a run, shared by the Lightning modules of both training engines.
 
 Counts stay on the device until somebody reads them, so that no step waits for it.
 """
@@ -61,7 +61,7 @@ class StepAccounting:
 
         Args:
             counts: [3] float64: labels, sequences and tokens.
-            next_position: Where the pack schedule continues after it; None for data without a schedule.
+            next_position: Where the packed batch schedule continues after it; None for data without a schedule.
         """
         self._step_counts = counts if self._step_counts is None else self._step_counts + counts
         self.num_micro_batches += 1
@@ -83,7 +83,7 @@ class StepAccounting:
 
         Args:
             counts: [3] float64, ``step_counts``, summed over all ranks if ``reduced_each_step``.
-            data_parallel_size: Ranks that see different packs.
+            data_parallel_size: Ranks that see different packed batches.
         """
         progress = self.progress
         progress.step += 1
@@ -133,7 +133,7 @@ def sum_over_ranks(values: Tensor, trainer: pl.Trainer) -> Tensor:
 
 
 def accounting_of(module: pl.LightningModule) -> StepAccounting:
-    """Return the counts that a Lightning module of either engine keeps.
+    """Return the counts that a Lightning module of either training engine keeps.
 
     Raises:
         BionemoError: It is another kind of module.

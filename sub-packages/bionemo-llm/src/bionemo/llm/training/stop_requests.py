@@ -101,7 +101,7 @@ def stop_requests() -> Iterator[StopRequests]:
 
 
 def ignore_stop_signals(worker_id: int = 0) -> None:
-    """Let a loader's worker process ignore the signals that the training process handles: a ``worker_init_fn``.
+    """Ignore in a loader's worker process the signals that the training process handles: a ``worker_init_fn``.
 
     A terminal and ``timeout`` signal the whole process group; without its loader the run could not finish its step.
     """

@@ -25,7 +25,7 @@ def summarize_run(run: RunDirectory, *, seconds: float, unigram_loss: float, ope
     Args:
         run: A finished run.
         seconds: How long it took.
-        unigram_loss: Cross-entropy of the validation tokens under the training frequencies, nats/token.
+        unigram_loss: Cross-entropy of the validation tokens under the unigram baseline, nats/token.
         opening: Line that opens the checkpoint; ``{path}`` stands for its folder.
 
     Returns:

@@ -24,11 +24,11 @@ class Datasets(NamedTuple):
     valid: PackedDataset
     valid_masked: PackedDataset
     unigram_loss: float
-    """Nats a validation token under the training frequencies: what can be predicted without a model."""
+    """Unigram cross-entropy of the validation tokens, nats/token: what can be predicted without a model."""
 
 
 class Objective(NamedTuple):
-    """What is learned beside, or in place of, hidden tokens."""
+    """What is learned beside masked tokens, or instead of them."""
 
     forward_step: ForwardStep
     loss_function: LossFunction
@@ -40,7 +40,7 @@ class PretrainTask:
 
     Attributes:
         name: Of the model, for the log.
-        reference_label: What the picture calls the cross-entropy under the training frequencies.
+        reference_label: What the picture calls the cross-entropy under the unigram baseline.
         model_config: Architecture that the flags describe.
         vocabulary: Its size and special ids.
         layout: How checkpoints are named and which files go with them.

@@ -24,7 +24,7 @@ MESSAGES = (
 
 
 def silence_third_parties() -> None:
-    """Let their loggers speak from errors up, and ignore these warnings."""
+    """Set the level of their loggers to ERROR, and ignore these warnings."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in MESSAGES:

@@ -23,7 +23,7 @@ PRECISIONS = {
     "16-mixed": "16-mixed",
     "fp16-mixed": "16-mixed",
 }
-"""Established names and Lightning's; "auto" is bf16-mixed on a GPU and fp32 on a CPU."""
+"""BioNeMo 2 compatible names and Lightning's; "auto" is bf16-mixed on a GPU and fp32 on a CPU."""
 
 
 def resolve_accelerator(accelerator: str) -> str:
@@ -41,7 +41,7 @@ def resolve_accelerator(accelerator: str) -> str:
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """Give Lightning's name of a precision.
+    """Return Lightning's name of a precision.
 
     Raises:
         ConfigError: Half precision without a GPU in a form that a CPU cannot train.
@@ -114,7 +114,7 @@ def build_trainer(
         callbacks: Metrics, checkpoints, progress.
         loggers: Further loggers of the metrics.
         strategy: How ranks work together; None: data parallel.
-        plugins: Lightning's plugins, among them a precision in place of a name.
+        plugins: Lightning's plugins, among them a precision instead of a name.
 
     Returns:
         The trainer.

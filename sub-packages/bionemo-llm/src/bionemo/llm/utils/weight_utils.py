@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def load_weights_skipping_prefixes(
     model: nn.Module, state: Mapping[str, Tensor], skip_prefixes: Iterable[str], source: str | Path
 ) -> list[str]:
-    """Copy a state dict into a model, except what begins with one of the prefixes; that stays as initialised.
+    """Copy a state dict into a model, except what begins with one of the prefixes; that stays as initialized.
 
     Args:
         model: Takes the weights. Its remaining names and shapes have to be exactly those of ``state``.

@@ -30,8 +30,8 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
     """Architecture of a BERT-family encoder with a masked-token head; plain values only.
 
     ``activation_func`` may be given as torch's function and is kept by name ("gelu" is the exact erf form).
-    ``norm_placement`` "pre" normalises what enters attention and feed-forward, and once more at the end (Megatron);
-    "post" normalises each residual sum and the embedding (the original BERT).
+    ``norm_placement`` "pre" normalizes what enters attention and feed-forward, and once more at the end (Megatron);
+    "post" normalizes each residual sum and the embedding (the original BERT).
     """
 
     default_override_parent_fields: ClassVar[tuple[str, ...]] = OVERRIDE_BIOBERT_CONFIG_DEFAULTS
@@ -62,7 +62,7 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
     skip_logits: bool = False
 
     def __post_init__(self) -> None:
-        """Normalise names and refuse impossible sizes.
+        """Normalize names and refuse impossible sizes.
 
         Raises:
             ConfigError: A size does not fit another one, or a name is unknown.
@@ -96,7 +96,7 @@ class BioBertConfig(MegatronBioNeMoTrainableModelConfig):
 
     @property
     def head_dim(self) -> int:
-        """Channels of one attention head."""
+        """Hidden size of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
@@ -155,7 +155,7 @@ def to_megatron(config: BioBertConfig, **parallel: Any) -> "TransformerConfig":
 
     Args:
         config: The architecture.
-        parallel: Further fields of Megatron's config: sizes and switches of a model that is spread over ranks.
+        parallel: Further fields of Megatron's config: sizes and switches of model parallelism.
     """
     from megatron.core.transformer.transformer_config import TransformerConfig
 

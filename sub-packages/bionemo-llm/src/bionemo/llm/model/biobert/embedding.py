@@ -12,7 +12,7 @@ from bionemo.llm.model.plain_layers import init_normal
 
 
 def sequence_of_each_token(cu_seqlens: Tensor, num_tokens: int) -> Tensor:
-    """Give the sequence that each token belongs to, without waiting for the device.
+    """Return the sequence that each token belongs to, without waiting for the device.
 
     Args:
         cu_seqlens: [B + 1] int32.
@@ -57,7 +57,7 @@ class BertEmbedding(nn.Module):
             self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Embed the tokens of a pack.
+        """Embed the tokens of a packed batch.
 
         Args:
             input_ids: [T] int64.

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established way to train a BioBERT model on batches with padding: `biobert_lightning_module` and its steps.
+"""BioNeMo 2 compatible training of a BioBERT model on padded batches: `biobert_lightning_module` and its steps.
 
-Packed batches are accepted too; the model packs padded ones at its door, so padding costs nothing.
+Packed batches are accepted too; the model packed batches padded ones at its door, so padding costs nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class BertModel(Protocol):
     """A model of padded token ids."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Give `token_logits` [S, B, V]."""
+        """Return `token_logits` [S, B, V]."""
 
 
 class BertBatch(TypedDict):
@@ -48,7 +48,7 @@ class BertBatch(TypedDict):
 
 
 class SequenceBatch(TypedDict):
-    """Where sequences lie in a packed batch, in the established form.
+    """Where sequences lie in a packed batch, in the BioNeMo 2 compatible form.
 
     `cu_seqlens` [1, n] int32 ends in -1 padding from `cu_seqlens_argmin` on.
     """
@@ -90,7 +90,7 @@ def bert_forward_step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Tens
         batch: Padded (`text`, `attention_mask`) or packed (`PackedBatch`).
 
     Returns:
-        `token_logits` [S, B, V], or for a packed batch those of the labelled tokens and their labels.
+        `token_logits` [S, B, V], or for a packed batch those of the labeled tokens and their labels.
     """
     if "cu_seqlens" in batch:
         return packed_forward_step(model, batch)
@@ -99,7 +99,7 @@ def bert_forward_step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Tens
 
 
 def get_packed_seq_params(batch: SequenceBatch) -> PackedSequences:
-    """Translate the established description of packed sequences.
+    """Translate the BioNeMo 2 compatible description of packed sequences.
 
     Args:
         batch: See `SequenceBatch`.
@@ -141,7 +141,7 @@ def biobert_lightning_module(
         config: The architecture; its `configure_model` gets the tokenizer.
         optimizer: AdamW and its schedule.
         tokenizer: Vocabulary size and special ids.
-        data_step: Takes the next batch, on engines that draw batches themselves.
+        data_step: Takes the next batch, on training engines that draw batches themselves.
         forward_step: Runs one batch.
         model_transform: Applied once to the built model.
         kwargs: Further arguments of `BionemoLightningModule`.

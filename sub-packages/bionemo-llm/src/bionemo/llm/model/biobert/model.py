@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The BioBERT encoder on Megatron-core's transformer block, for packed batches; padded ones are packed at the door.
+"""The BioBERT encoder on Megatron-core's transformer block, for packed batches; padded ones are packed on entry.
 
 Letters: T tokens of a pack, M rows that get logits, B sequences, S padded length, H hidden, V vocabulary.
 """
@@ -37,14 +37,14 @@ PositionEmbeddingKinds = Literal["learned_absolute", "rope"]
 
 
 class BioBertOutputCore(TypedDict):
-    """What every established forward pass returns."""
+    """What every BioNeMo 2 compatible forward pass returns."""
 
     token_logits: Tensor
     binary_logits: Tensor | None
 
 
 class BioBertOutput(BioBertOutputCore, total=False):
-    """What an established forward pass returns by the config's switches."""
+    """What a BioNeMo 2 compatible forward pass returns by the config's switches."""
 
     hidden_states: Tensor
     embeddings: Tensor
@@ -60,7 +60,7 @@ class ModelTokenizer(Protocol):
 
     @property
     def mask_token_id(self) -> int:
-        """Id that hides a token."""
+        """Mask token id."""
 
     @property
     def pad_token_id(self) -> int:
@@ -72,7 +72,8 @@ class PackedOutput(NamedTuple):
 
     Attributes:
         token_logits: [M, V] over the real vocabulary, for the rows asked for; None if not wanted.
-        hidden_states: [T, H] after the final LayerNorm (post-LN: of the last block), of this rank's run of the pack;
+        hidden_states: [T, H] after the final LayerNorm (post-LN: of the last block), of this rank's run of the packed
+            batch;
             on a pipeline stage before the last [T, 1, H], as it is sent on.
         all_hidden_states: If asked for, L + 1 tensors [T, H]: the embedding, each block's output, and in the place of
             the last block's the final LayerNorm's.
@@ -206,7 +207,7 @@ class MegatronBioBertModel(MegatronModule):
         return VocabParallelOutput(self.placement, padded_vocab_size, self.vocab_size, tied=tied)
 
     def shared_embedding_or_output_weight(self) -> Tensor | None:
-        """Give this stage's copy of a weight that embedding and output layer share; Megatron asks for it."""
+        """Return this stage's copy of a weight that embedding and output layer share; Megatron asks for it."""
         if self.embedding is not None:
             weight: Tensor = self.embedding.word_embeddings.weight
             return weight
@@ -229,7 +230,7 @@ class MegatronBioBertModel(MegatronModule):
     def sequence_table(
         self, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int, num_tokens: int | None, *, kernel: str | None
     ) -> SequenceTable:
-        """Gather what every layer's attention needs to know of a pack.
+        """Gather what every layer's attention needs to know of a packed batch.
 
         A varlen kernel reads ``cu_seqlens`` on the device; without one the pack is split on the host.
         """
@@ -321,9 +322,9 @@ class MegatronBioBertModel(MegatronModule):
         return PackedOutput(logits, hidden_states, tuple(inner) if output_hidden_states else None)
 
     def first_states(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
-        """Give what this stage's first layer reads: the embedding of this rank's tokens, or what another stage sent.
+        """Return what this stage's first layer reads: the embedding of this rank's tokens, or what another stage sent.
 
-        Sequence statistics, such as token dropout's, are taken over the whole pack before it is cut.
+        Sequence statistics, such as token dropout's, are taken over the whole packed batch before it is cut.
         """
         if self.embedding is None:
             states: Tensor = self.encoder.input_tensor
@@ -344,7 +345,7 @@ class MegatronBioBertModel(MegatronModule):
         return states
 
     def last_states(self, hidden_states: Tensor) -> Tensor:
-        """Give the last layer's output for every token of this rank's run, [T, H]."""
+        """Return the last layer's output for every token of this rank's run, [T, H]."""
         if self.config.sequence_parallel:
             from megatron.core.tensor_parallel import gather_from_sequence_parallel_region
 
@@ -410,7 +411,7 @@ class MegatronBioBertModel(MegatronModule):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, tokentype_ids: Tensor | None = None
     ) -> dict[str, Tensor | None]:
-        """Run a padded batch and answer in the established layout.
+        """Run a padded batch and answer in the BioNeMo 2 compatible layout.
 
         Args:
             input_ids: [B, S] int64.

@@ -17,10 +17,10 @@ def compute_biobert_loss_singlegpu(trainer: pl.Trainer, pl_module: BionemoLightn
         pl_module: The module; its model is built if need be.
 
     Returns:
-        Nats per labelled token.
+        Nats per labeled token.
 
     Raises:
-        DataError: The batch has no labelled token.
+        DataError: The batch has no labeled token.
     """
     pl_module.configure_model()
     loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]  # attached by the caller

@@ -48,9 +48,9 @@ def get_biobert_spec(
 
     Args:
         biobert_spec_option: Which layer; the ESM-2 ones scale the query before its rotary positions.
-        qk_layernorm: Normalise queries and keys per head, in the options that do not say it themselves.
+        qk_layernorm: Normalize queries and keys per head, in the options that do not say it themselves.
         core_attention: Module of the core attention; default is the packed torch-native one.
-        post_norm_config: Megatron's config, for a layer that normalises its two residual sums in place of what enters
+        post_norm_config: Megatron's config, for a layer that normalizes its two residual sums instead of what enters
             attention and feed-forward; None for the latter (pre-LN).
         tensor_parallel: Build layers that tensor-parallel ranks share, with the same state-dict keys.
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """cuDNN's attention for sequences of different lengths, through ``nvidia-cudnn-frontend`` (extra ``[cudnn]``).
 
-An execution plan of cuDNN is built once for each shape (1.4 s the first, 0.1 s each further one) and kept for the
+A cuDNN graph is built once for each shape (1.4 s the first, 0.1 s each further one) and kept for the
 life of the process. Tensors are described as [B, N, S, D] with ragged offsets: sequence b starts ``cu_seqlens[b]``
-rows into the pack.
+rows into the packed batch.
 
 Letters: T tokens, B sequences, N attention heads, D head dim, S longest sequence.
 """
@@ -30,7 +30,7 @@ STATS_ROW, LENGTHS_ROW = 2, 3
 
 
 def plan(cu_seqlens: Tensor, num_heads: int, head_dim: int) -> Tensor:
-    """Give what the kernel needs to know of a pack.
+    """Return what the kernel needs to know of a packed batch.
 
     Args:
         cu_seqlens: [B + 1] int32.
@@ -66,7 +66,7 @@ class _ExecutionPlan(NamedTuple):
     graph: Any
     workspace_bytes: int
     row_offsets: dict[int, int]
-    """Id of an offset tensor -> its row of the pack's plan."""
+    """Id of an offset tensor -> its row of the packed batch's plan."""
 
 
 _handles: dict[torch.device, Any] = {}
@@ -160,7 +160,7 @@ def _run(shape: _Shape, plan: Tensor, tensors: dict[int, Tensor]) -> None:
 
 
 def _readable(tensor: Tensor) -> Tensor:
-    """Give the tensor, copied if its strides are none that the plans describe or its address is not aligned."""
+    """Return the tensor, copied if its strides are none that the plans describe or its address is not aligned."""
     width = tensor.shape[1] * tensor.shape[2]
     fits = tensor.stride(2) == 1 and tensor.stride(0) in (PLAIN * width, FUSED * width) and tensor.stride(1) % 8 == 0
     return tensor if fits and tensor.data_ptr() % 16 == 0 else tensor.contiguous()

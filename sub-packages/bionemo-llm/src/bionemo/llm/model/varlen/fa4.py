@@ -41,4 +41,4 @@ def _backward(
 
 
 attend = register_attention("fa4_attention", _forward, _backward, stats_shape=lambda tokens, heads: (heads, tokens))
-"""Attend within each sequence; plan, arguments and result as in :mod:`bionemo.llm.model.varlen.torch_flash`."""
+"""Attend within each sequence; metadata, arguments and result as in :mod:`bionemo.llm.model.varlen.torch_flash`."""

@@ -73,7 +73,7 @@ def choose_kernel(wanted: str, num_heads: int, head_dim: int, dtype: torch.dtype
         device: A GPU.
 
     Returns:
-        A key of ``KERNELS``, or None: "auto" found none that is right here.
+        A key of ``KERNELS``, or None: "auto" found none that passes the check.
 
     Raises:
         MissingDependencyError: The wanted kernel's package is not installed.

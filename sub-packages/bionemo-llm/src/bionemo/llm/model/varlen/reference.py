@@ -16,10 +16,10 @@ from torch import Tensor
 
 
 class SequenceTable(NamedTuple):
-    """Where the sequences of one pack lie, and what the attention of every layer shares.
+    """Where the sequences of one packed batch lie, and what the attention of every layer shares.
 
     Attributes:
-        cu_seqlens: [B + 1] int32, first token of each sequence and the end of the last one; equal neighbours are
+        cu_seqlens: [B + 1] int32, first token of each sequence and the end of the last one; equal neighbors are
             empty slots.
         max_seqlen: Length of the longest sequence, a Python int so that no device is waited for.
         num_tokens: Tokens that belong to a sequence, the last entry of ``cu_seqlens`` on the host.
@@ -44,8 +44,8 @@ def sequence_by_sequence_attention(
 ) -> Tensor:
     """Attention of one sequence after the other with torch's scaled dot product: every device, every dtype.
 
-    Neighbours of one length go through together, unless dropout would keep their attention weights. ``split`` rather
-    than slices: its gradient is one concatenation, while each slice's would fill a whole pack.
+    Neighbors of one length go through together, unless dropout would keep their attention weights. ``split`` rather
+    than slices: its gradient is one concatenation, while each slice's would fill a whole packed batch.
     """
     lengths = table.lengths
     if lengths is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def plan(cu_seqlens: Tensor, num_heads: int, head_dim: int) -> Tensor:
-    """Give what the kernel needs to know of a pack: ``cu_seqlens`` [B + 1] int32 as it is."""
+    """Return what the kernel needs to know of a packed batch: ``cu_seqlens`` [B + 1] int32 as it is."""
     return cu_seqlens
 
 
