@@ -13,6 +13,7 @@ import pickle
 import re
 import struct
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -233,6 +234,10 @@ class PickleMachine:
     def build(self) -> None:
         """Set the state of the last value."""
         pending, state = self.pop_many(2)
+        if type(pending) is OrderedDict and type(state) is dict and list(state) == ["_metadata"]:
+            pending._metadata = state["_metadata"]  # type: ignore[attr-defined]  # versions, in torch's state dicts
+            self.stack.append(pending)
+            return
         if not isinstance(pending, Pending):
             raise RestrictedPickleError(f"it sets the state of an object of type {type(pending).__name__}")
         pending.built = pending.build(state)
@@ -353,6 +358,7 @@ _HANDLERS: dict[int, _Handler] = {
         b"c": lambda m: m.find(m.take_line().decode(), m.take_line().decode()),
         b"\x93": lambda m: m.find(*m.pop_many(2)),
         b"R": PickleMachine.call,
+        b"\x81": PickleMachine.call,
         b"b": PickleMachine.build,
         b"Q": PickleMachine.load_persistent,
     }.items()

@@ -102,8 +102,10 @@ def array_over(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
         raise RestrictedPickleError(f"an array of {dtype} over an object of type {type(raw).__name__}")
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise RestrictedPickleError(f"an array of {shape} {dtype} over {len(raw)} bytes")
+    if not dtype.itemsize:
+        raise RestrictedPickleError(f"an array of {dtype}, whose items have no size")
     if not raw:
-        return np.empty(shape if dtype.itemsize else (0,), dtype)
+        return np.empty(shape, dtype)
     return np.frombuffer(raw, dtype).reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
 
 

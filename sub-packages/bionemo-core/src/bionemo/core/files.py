@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from bionemo.core.errors import DataFileError
+from bionemo.core.errors import DataFileError, FormatError
 
 
 _LEFTOVER = re.compile(r"^\..*\.[0-9a-f]{16}\.bionemo-tmp$", re.DOTALL)
@@ -138,6 +138,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """Write an object as indented JSON, ending in a newline, atomically; see :func:`atomic_file`."""
     write_text(path, json.dumps(obj, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file in UTF-8.
+
+    Raises:
+        FormatError: It is no JSON, or nests deeper than Python's recursion.
+        OSError: It cannot be read.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: is no JSON ({error}).") from error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,14 @@ from typing import Any
 from bionemo.core._pickle_machine import Global, Pending, PickleMachine, RestrictedPickleError, checked_key
 
 
-__all__ = ["Pending", "RestrictedPickleError", "RestrictedUnpickler", "read_pickle", "restricted_loads"]
+__all__ = [
+    "Pending",
+    "RestrictedPickleError",
+    "RestrictedUnpickler",
+    "check_pickles",
+    "read_pickle",
+    "restricted_loads",
+]
 
 MIN_MEMORY_BYTES = 256 * 2**20
 """Memory that any pickle may take; a large one may take 64 times its own size."""
@@ -133,6 +140,40 @@ def read_pickle(
         return restricted_loads(path.read_bytes(), extra=extra, refusal=refusal)
     except RestrictedPickleError as error:
         raise RestrictedPickleError(f"{path}: not read as a {what}: {error}.") from error
+
+
+def check_pickles(data: bytes, count: int = 1) -> None:
+    """Check pickles for another restricted loader: that it runs into no key of endless depth and no size limit.
+
+    Functions that are named are not called; objects take the place of what they would return.
+
+    Raises:
+        RestrictedPickleError: One of the first ``count`` pickles in ``data`` is damaged or exceeds a limit.
+    """
+    machine = PickleMachine(
+        data,
+        lambda module, name: _PLAIN.get((module, name), _Anything),
+        refusal=_REFUSAL,
+        persistent_load=_Anything,
+        max_memory_bytes=max(MIN_MEMORY_BYTES, _MEMORY_FACTOR * len(data)),
+    )
+    try:
+        for _ in range(count):
+            machine.load()
+    except RestrictedPickleError:
+        raise
+    except Exception as error:
+        raise RestrictedPickleError(f"the pickle is damaged: {type(error).__name__}: {error}") from error
+
+
+class _Anything(Pending):
+    """Stands for the result of a function that is not called."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+    def build(self, state: Any) -> "_Anything":
+        return self
 
 
 def _check_graph(root: Any) -> None:

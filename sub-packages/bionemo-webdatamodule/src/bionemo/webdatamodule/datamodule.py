@@ -60,6 +60,7 @@ class WebDataModule(L.LightningDataModule):
         invoke_wds: Per split, ``(method, kwargs)`` pairs called last on the dataset; each returns the new dataset.
         invoke_wld: Per split, the same for the loader.
         allow_pickle: Unpickle any class. A tar can then run code: only for tars of your own making.
+        max_unpacked_bytes: Bound for what a ``.gz`` member unpacks to; 64 MiB or 100 times its size unless given.
         remainder: What happens to samples that cannot be shared out evenly over the ranks: "pad" repeats up to
             (number of ranks - 1) of them, "drop" leaves as many out, "uneven" gives some ranks one more.
         rank_function: Returns (rank, world size) of the data-parallel group; all ranks of torch.distributed by
@@ -83,6 +84,7 @@ class WebDataModule(L.LightningDataModule):
         invoke_wld: dict[Split, Invocations] | None = None,
         *,
         allow_pickle: bool = False,
+        max_unpacked_bytes: int | None = None,
         remainder: Remainder = "pad",
         rank_function: RankFunction = data_rank,
     ) -> None:
@@ -98,6 +100,7 @@ class WebDataModule(L.LightningDataModule):
         self._kwargs_wld = kwargs_wld
         self._invoke_wds = invoke_wds
         self._invoke_wld = invoke_wld
+        self._max_unpacked_bytes = max_unpacked_bytes
         self._allow_pickle, self._remainder, self._rank_function = allow_pickle, remainder, rank_function
         self._dataset: dict[Split, PlannedDataset | StreamedDataset] = {}
         self._position = Position()
@@ -164,7 +167,10 @@ class WebDataModule(L.LightningDataModule):
             dataset = StreamedDataset(urls, **kwargs)
         else:
             dataset = PlannedDataset([str(url) for url in _expand(urls)], remainder=self._remainder, **kwargs)
-        dataset = dataset.compose(DecodeAndExtract(self._suffix_keys_wds, allow_pickle=self._allow_pickle))
+        decode = DecodeAndExtract(
+            self._suffix_keys_wds, allow_pickle=self._allow_pickle, max_unpacked_bytes=self._max_unpacked_bytes
+        )
+        dataset = dataset.compose(decode)
         dataset = dataset.compose(*_as_stages(self._pipeline_wds, split))
         return _invoke(dataset, self._invoke_wds, split)  # type: ignore[no-any-return]
 

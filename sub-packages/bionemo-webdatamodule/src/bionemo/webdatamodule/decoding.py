@@ -8,7 +8,6 @@ only the members that are asked for are decoded at all.
 """
 
 import functools
-import gzip
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from webdataset.autodecode import decoders
 
 from bionemo.core.errors import DataError
+from bionemo.core.unpacking import gunzip
 from bionemo.webdatamodule.safe_pickle import safe_loads, safe_torch_load
 
 
@@ -28,11 +28,14 @@ class DecodeAndExtract:
     Args:
         suffixes: What to extract, in this order; a suffix matches members that end in ``.{suffix}``, case ignored.
         allow_pickle: Whether pickles may rebuild any class, which lets a tar run code.
+        max_unpacked_bytes: Bound for what a ``.gz`` member unpacks to; 64 MiB or 100 times its size unless given.
     """
 
-    def __init__(self, suffixes: Sequence[str], *, allow_pickle: bool = False) -> None:
+    def __init__(
+        self, suffixes: Sequence[str], *, allow_pickle: bool = False, max_unpacked_bytes: int | None = None
+    ) -> None:
         self._patterns = [f"*.{suffix.lower()}" for suffix in suffixes]
-        self._allow_pickle = allow_pickle
+        self._allow_pickle, self._max_unpacked_bytes = allow_pickle, max_unpacked_bytes
         self._plans: dict[tuple[str, ...], list[tuple[str, Callable[[bytes], Any]]]] = {}
 
     def __call__(self, source: Iterable[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
@@ -52,6 +55,9 @@ class DecodeAndExtract:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_plans": {}}  # webdataset's decoders cannot be pickled; spawned workers match anew
 
+    def _decoder_of(self, suffix: str) -> Callable[[bytes], Any]:
+        return decoder_of(suffix, allow_pickle=self._allow_pickle, max_unpacked_bytes=self._max_unpacked_bytes)
+
     def _match(self, sample: dict[str, Any]) -> list[tuple[str, Callable[[bytes], Any]]]:
         members = [member for member in sample if not member.startswith("__")]
         plan = []
@@ -64,16 +70,16 @@ class DecodeAndExtract:
                     f"{sample['__url__']}: sample '{sample['__key__']}': {wrong} '{pattern}' (found {found}). "
                     "Name one of them in suffix_keys_wds."
                 )
-            plan.append((matches[0], decoder_of(matches[0], allow_pickle=self._allow_pickle)))
+            plan.append((matches[0], self._decoder_of(matches[0])))
         return plan
 
 
-def decoder_of(suffix: str, *, allow_pickle: bool) -> Callable[[bytes], Any]:
+def decoder_of(suffix: str, *, allow_pickle: bool, max_unpacked_bytes: int | None = None) -> Callable[[bytes], Any]:
     """Choose the function that decodes a member; members of an unknown kind stay bytes."""
     kind = suffix.rpartition(".")[2]
     if kind == "gz":
-        inner = decoder_of(suffix[: -len(".gz")], allow_pickle=allow_pickle)
-        return functools.partial(_unpack_then, inner)
+        inner = decoder_of(suffix[: -len(".gz")], allow_pickle=allow_pickle, max_unpacked_bytes=max_unpacked_bytes)
+        return functools.partial(_unpack_then, inner, max_unpacked_bytes)
     if kind in _SAFE and not allow_pickle:
         return _SAFE[kind]
     known: Callable[[bytes], Any] = decoders.get(kind, _keep)
@@ -89,8 +95,8 @@ def _decode(sample: dict[str, Any], member: str, decode: Callable[[bytes], Any])
         ) from error
 
 
-def _unpack_then(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    return decode(gzip.decompress(data))
+def _unpack_then(decode: Callable[[bytes], Any], max_unpacked_bytes: int | None, data: bytes) -> Any:
+    return decode(gunzip(data, name="the member", max_unpacked_bytes=max_unpacked_bytes))
 
 
 def _keep(data: bytes) -> bytes:

@@ -9,10 +9,17 @@ holds one.
 import io
 import re
 import zipfile
+import zlib
 from collections import OrderedDict
 from typing import Any
 
-from bionemo.core.restricted_pickle import Pending, RestrictedPickleError, RestrictedUnpickler, restricted_loads
+from bionemo.core.restricted_pickle import (
+    Pending,
+    RestrictedPickleError,
+    RestrictedUnpickler,
+    check_pickles,
+    restricted_loads,
+)
 
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -52,7 +59,7 @@ def safe_torch_load(data: bytes) -> Any:
     """
     import torch
 
-    _check_unpacked_size(data)
+    _check_torch_file(data)
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
@@ -64,17 +71,25 @@ def safe_torch_load(data: bytes) -> Any:
         raise RestrictedPickleError(f"torch cannot load it as plain tensors and containers ({detail})") from error
 
 
-def _check_unpacked_size(data: bytes) -> None:
-    """Refuse a compressed zip, which torch would unpack to any size; ``torch.save`` does not compress."""
+def _check_torch_file(data: bytes) -> None:
+    """Refuse what ends the process in ``torch.load``: a compressed zip of any size, a key of 100,000 nested tuples."""
     if data[:2] != b"PK":
+        check_pickles(data, count=5 if _TORCH_MAGIC.to_bytes(10, "little") in data[:20] else 1)
         return
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            if unpacked > max(_MIN_UNPACKED_BYTES, _MAX_UNPACKED_FACTOR * len(data)):
+                raise RestrictedPickleError(
+                    f"{len(data):,} bytes unpack to {unpacked:,}; torch.save does not compress"
+                )
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    check_pickles(archive.read(name))
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, RestrictedPickleError):
+            raise
         raise RestrictedPickleError(f"torch cannot load it as plain tensors and containers ({error})") from error
-    if unpacked > max(_MIN_UNPACKED_BYTES, _MAX_UNPACKED_FACTOR * len(data)):
-        raise RestrictedPickleError(f"{len(data):,} bytes unpack to {unpacked:,}; the file is no work of torch.save")
 
 
 def _find_torch(module: str, name: str) -> Any:

@@ -10,6 +10,7 @@ import os
 import pathlib
 import pickle
 import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ PLAIN = {
     "tensor": torch.arange(6).reshape(2, 3).t(),
     "bfloat16": torch.ones(2, dtype=torch.bfloat16),
     "parameter": torch.nn.Parameter(torch.ones(2)),
+    "state dict": torch.nn.Linear(2, 1).state_dict(),
     "torch types": {"dtype": torch.float16, "size": torch.Size([1, 2]), "device": torch.device("cpu")},
 }
 
@@ -155,6 +157,35 @@ def test_listed_functions_cannot_be_altered(name):
     with pytest.raises(pickle.UnpicklingError):
         safe_loads(attack)
     assert safe_loads(pickle.dumps(torch.ones(1))).item() == 1
+
+
+def test_torch_files_that_end_the_process_or_fill_the_memory():
+    """torch's own restricted loader hashes a key of any depth in C."""
+    deep = b"\x80\x02})" + b"\x85" * 300_000 + b"K\1s."
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", deep)
+    for data in (deep, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2) + deep):
+        with pytest.raises(pickle.UnpicklingError, match="a key is nested deeper than 16 tuples"):
+            safe_torch_load(data)
+    with pytest.raises(pickle.UnpicklingError, match="a key is nested deeper"):
+        safe_torch_load(file.getvalue())
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(2**28 + 1))
+    with pytest.raises(pickle.UnpicklingError, match=r"bytes unpack to 268,435,457; torch\.save does not compress"):
+        safe_torch_load(file.getvalue())
+
+
+def test_a_state_dict_keeps_its_versions():
+    model = torch.nn.Linear(2, 1)
+    assert safe_loads(pickle.dumps(model.state_dict()))._metadata == model.state_dict()._metadata
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    assert safe_torch_load(file.getvalue())["bias"].shape == (1,)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file, _use_new_zipfile_serialization=False)
+    assert safe_torch_load(file.getvalue())["bias"].shape == (1,)
 
 
 def test_torch_files(tmp_path):

@@ -6,7 +6,6 @@ import bz2
 import gzip
 import lzma
 import os
-import shutil
 import tarfile
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from typing import Any
 
 from bionemo.core.errors import BionemoError, FormatError, ResourceError
 from bionemo.core.files import atomic_directory, atomic_file
+from bionemo.core.unpacking import check_unpacked_size
 
 
 class UnsafeArchiveError(ResourceError):
@@ -82,8 +82,21 @@ def _stays_inside(folder: PurePosixPath, target: PurePosixPath) -> bool:
     return not target.is_absolute() and ".." not in parts[num_up:] and num_up <= len(folder.parts)
 
 
-def unpack_tar(path: Path, members: list[tarfile.TarInfo], archive: tarfile.TarFile, extract_dir: Path) -> None:
-    """Unpack checked members of an open tar into a folder that appears when it is complete."""
+def unpack_tar(
+    path: Path,
+    members: list[tarfile.TarInfo],
+    archive: tarfile.TarFile,
+    extract_dir: Path,
+    *,
+    max_unpacked_bytes: int | None = None,
+) -> None:
+    """Unpack checked members of an open tar into a folder that appears when it is complete.
+
+    Raises:
+        DecompressionLimitError: They are larger than ``max_unpacked_bytes``; see `bionemo.core.unpacking`.
+    """
+    total = sum(member.size for member in members)
+    check_unpacked_size(path, path.stat().st_size, total, max_unpacked_bytes)
     try:
         with atomic_directory(extract_dir, overwrite=True) as folder:
             _extract_all(archive, folder, members)
@@ -110,8 +123,16 @@ def _extract_all(archive: tarfile.TarFile, folder: Path, members: list[tarfile.T
     archive.extractall(folder, members=members)
 
 
-def unpack_zip(path: Path, archive: zipfile.ZipFile, extract_dir: Path) -> None:
-    """Unpack an open zip whose names were checked into a folder that appears when it is complete."""
+def unpack_zip(
+    path: Path, archive: zipfile.ZipFile, extract_dir: Path, *, max_unpacked_bytes: int | None = None
+) -> None:
+    """Unpack an open zip whose names were checked into a folder that appears when it is complete.
+
+    Raises:
+        DecompressionLimitError: It is larger than ``max_unpacked_bytes``; see `bionemo.core.unpacking`.
+    """
+    total = sum(member.file_size for member in archive.infolist())  # zipfile reads no more than this of a member
+    check_unpacked_size(path, path.stat().st_size, total, max_unpacked_bytes)
     try:
         with atomic_directory(extract_dir, overwrite=True) as folder:
             archive.extractall(folder)
@@ -119,11 +140,18 @@ def unpack_zip(path: Path, archive: zipfile.ZipFile, extract_dir: Path) -> None:
         raise _damaged(path, error) from error
 
 
-def decompress(path: Path, target: Path) -> None:
-    """Decompress a .gz, .bz2 or .xz file into another that appears when it is complete."""
+def decompress(path: Path, target: Path, *, max_unpacked_bytes: int | None = None) -> None:
+    """Decompress a .gz, .bz2 or .xz file into another that appears when it is complete.
+
+    Raises:
+        DecompressionLimitError: It becomes larger than ``max_unpacked_bytes``; see `bionemo.core.unpacking`.
+    """
+    packed_bytes = path.stat().st_size
     try:
         with _OPENERS[path.suffix](path, "rb") as source, atomic_file(target) as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+            while part := source.read(1 << 20):
+                file.write(part)
+                check_unpacked_size(path, packed_bytes, file.tell(), max_unpacked_bytes)
     except _DAMAGED as error:
         raise _damaged(path, error) from error
 

@@ -191,21 +191,27 @@ def _s3_download(url: str, output_file: str | Path, pooch: Any) -> None:
 class _SafeUntar(pooch.Untar):  # type: ignore[misc]  # pooch has no types
     """Unpacks a tar of which every member has been checked."""
 
+    max_unpacked_bytes: int | None = None
+
     def _extract_file(self, fname: str | Path, extract_dir: str | Path) -> None:
         with archives.open_tar(Path(fname)) as archive:
             members = archives.tar_members(Path(fname), archive)
             _validate_archive_members([member.name for member in members], extract_dir)
             archives.check_tar_members(members)
-            archives.unpack_tar(Path(fname), members, archive, Path(extract_dir))
+            archives.unpack_tar(
+                Path(fname), members, archive, Path(extract_dir), max_unpacked_bytes=self.max_unpacked_bytes
+            )
 
 
 class _SafeUnzip(pooch.Unzip):  # type: ignore[misc]  # pooch has no types
     """Unpacks a zip of which every member has been checked."""
 
+    max_unpacked_bytes: int | None = None
+
     def _extract_file(self, fname: str | Path, extract_dir: str | Path) -> None:
         with archives.open_zip(Path(fname)) as archive:
             _validate_archive_members(archive.namelist(), extract_dir)
-            archives.unpack_zip(Path(fname), archive, Path(extract_dir))
+            archives.unpack_zip(Path(fname), archive, Path(extract_dir), max_unpacked_bytes=self.max_unpacked_bytes)
 
 
 def _validate_archive_members(names: Sequence[str], extract_dir: str | Path) -> None:
@@ -224,9 +230,9 @@ def _get_processor(filename: str, unpack: bool | None, decompress: bool | None) 
     return None
 
 
-def _decompress(fname: str, action: str, pooch: Any) -> str:
+def _decompress(fname: str, action: str, pooch: Any, max_unpacked_bytes: int | None = None) -> str:
     del action, pooch
-    archives.decompress(Path(fname), Path(f"{fname}.decomp"))
+    archives.decompress(Path(fname), Path(f"{fname}.decomp"), max_unpacked_bytes=max_unpacked_bytes)
     return f"{fname}.decomp"
 
 
@@ -240,9 +246,10 @@ def _process(resource: Resource, file: Path) -> Path:
         return file
     if isinstance(processor, pooch.processors.ExtractorProcessor):
         target = Path(f"{file}{processor.suffix}")
+        processor.max_unpacked_bytes = resource.max_unpacked_bytes
         processor._extract_file(str(file), str(target))
         return target
-    return Path(processor(str(file), "download", None))
+    return Path(processor(str(file), "download", None, resource.max_unpacked_bytes))
 
 
 def _choose_source(resource: Resource, source: str) -> SourceOptions:

@@ -46,6 +46,7 @@ class Resource(pydantic.BaseModel):
         description: What it is.
         unpack: False keeps an archive as it is; absent, its name decides.
         decompress: False keeps a compressed file as it is; absent, its name decides.
+        max_unpacked_bytes: Bound for what it unpacks to; absent: 64 MiB or 100 times its size.
     """
 
     model_config = pydantic.ConfigDict(use_attribute_docstrings=False, extra="forbid", frozen=True)
@@ -62,6 +63,7 @@ class Resource(pydantic.BaseModel):
     description: str | None = None
     unpack: Literal[False] | None = None
     decompress: Literal[False] | None = None
+    max_unpacked_bytes: pydantic.PositiveInt | None = None
 
     @pydantic.field_validator("tag")
     @classmethod

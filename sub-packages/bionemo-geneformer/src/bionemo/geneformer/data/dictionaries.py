@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from bionemo.core.errors import ChecksumError, DataError, FormatError, MissingFileError
 from bionemo.core.files import write_bytes, write_text
 from bionemo.core.restricted_pickle import read_pickle
+from bionemo.core.unpacking import DecompressionLimitError, gunzip
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import Variant
 
@@ -130,8 +131,10 @@ def read_dictionary(path: str | os.PathLike[str]) -> dict[Any, Any]:
     if recorded.is_file() and recorded.read_text(encoding="ascii").split()[:1] != [hashlib.sha256(data).hexdigest()]:
         raise ChecksumError(f"{path}: differs from the digest in {recorded.name}. Convert the original again.")
     try:
-        content = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (ValueError, OSError, EOFError) as error:
+        content = json.loads(gunzip(data, name=path) if path.suffix == ".gz" else data)
+    except DecompressionLimitError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not read as JSON ({error}).") from error
     if not isinstance(content, dict):
         raise FormatError(f"{path}: holds a {type(content).__name__}, expected an object of names and values.")

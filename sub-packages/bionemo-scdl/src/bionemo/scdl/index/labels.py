@@ -13,6 +13,7 @@ import numpy as np
 
 from bionemo.core.errors import DataError, FormatError, MissingFileError
 from bionemo.core.restricted_pickle import restricted_loads
+from bionemo.scdl.index.npy_file import read_npy
 
 
 def write_labels(folder: Path, labels: Sequence[Any], *, for_old_readers: bool = False) -> None:
@@ -48,7 +49,7 @@ def read_labels(folder: Path, num_blocks: int, *, decode_pickled: bool = False) 
     if not legacy.exists():
         raise MissingFileError(f"No labels file found in {folder}. Expected labels.json or labels.npy.")
     try:
-        stored = np.load(legacy, allow_pickle=False)
+        stored = read_npy(legacy)
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise FormatError(f"{legacy}: is no array file ({error}). Convert the archive again.") from error

@@ -20,6 +20,7 @@ from bionemo.core.errors import DataError, FormatError, MissingFileError
 from bionemo.core.files import atomic_directory
 from bionemo.scdl.index.feature_block import FeatureBlock, arrays_equal
 from bionemo.scdl.index.labels import read_labels, write_labels
+from bionemo.scdl.index.npy_file import read_npy
 
 
 __all__ = ["ObservedFeatureIndex", "RowFeatureIndex", "VariableFeatureIndex", "are_dicts_equal", "package_version"]
@@ -349,6 +350,6 @@ def _load_array(path: Path) -> np.ndarray:
     if not path.exists():
         raise MissingFileError(f"{path}: not found. The feature index is incomplete; convert the archive again.")
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        return read_npy(path)
     except (ValueError, EOFError, OSError) as error:
         raise FormatError(f"{path}: is no array file ({error}). Convert the archive again.") from error

@@ -86,7 +86,7 @@ def describe_archive(dataset: "SingleCellMemMapDataset") -> dict[str, Any]:
 def _recorded_version(folder: Path) -> str | None:
     try:
         return str(json.loads((folder / FileNames.VERSION.value).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -97,7 +97,7 @@ def _checksum_problems(folder: Path) -> list[str]:
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))["files"]
         entries = [(name, int(entry["size_bytes"]), str(entry["crc32"])) for name, entry in recorded.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [f"{path}: cannot be read ({error})."]
     problems = []
     for name, size_bytes, crc32 in entries:
