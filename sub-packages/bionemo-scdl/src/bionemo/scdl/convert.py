@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert all h5ad files below a folder into one archive."""
+"""Convert files of cells by genes into one archive."""
 
 import shutil
 from pathlib import Path
@@ -37,6 +37,9 @@ def convert(config: ConvertConfig) -> Path:
             use_X_not_raw=config.use_x_not_raw,
             on_loss=config.on_loss,
             layer=config.layer,
+            find_counts=config.layer is None and not config.use_x_not_raw,
+            feature_type=config.feature_type,
+            sum_duplicates=True,
             max_memory_mb=config.max_memory_mb,
             resume=config.resume,
         )
@@ -47,6 +50,7 @@ def convert(config: ConvertConfig) -> Path:
             genes=config.genes,
             gene_key=config.gene_key,
             extend_copy_size=elements,
+            unique_ids=True,
         )
     except BaseException:
         if not config.resume:

@@ -9,13 +9,16 @@ from typing import Literal
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
+from bionemo.scdl.counts.feature_types import GENE_EXPRESSION
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """Convert all h5ad files below a folder into one archive."""
+    """Convert all h5ad files and zarr stores below a folder, or one file, into one archive of counts."""
 
-    data_path: Path = option(help="Folder with h5ad files, at any depth.")
+    data_path: Path = option(
+        help="Folder with h5ad files or zarr stores, at any depth; or one of these, a 10x .h5 file or an mtx folder."
+    )
     save_path: Path = option(help="Folder of the archive; it must not exist.")
     num_workers: int = option(4, help="Files converted at the same time, fewer where the memory bound demands it.")
     use_mp: bool = option(False, help="Processes instead of threads.")
@@ -30,9 +33,12 @@ class ConvertConfig:
     use_x_not_raw: bool = option(
         False,
         flag="--use-X-not-raw",
-        help="Take X instead of the raw counts, raw.X.",
+        help="Take X of every file, counts or not. Default: what holds counts: raw.X, else X, else the layer counts.",
     )
-    layer: str | None = option(None, help="Take this key of layers instead of raw.X or X.")
+    layer: str | None = option(None, help="Take this key of layers of every file, counts or not.")
+    feature_type: str = option(
+        GENE_EXPRESSION, help="Feature type to take where var has a column feature_types; 'all' for all."
+    )
     genes: Literal["union", "intersection", "ragged"] = option(
         "union", help="One gene table for all files, or ragged: each file keeps its own column numbers."
     )
@@ -58,5 +64,5 @@ def check_flags(config: ConvertConfig) -> None:
     """
     if config.save_path.exists():
         raise ConfigError(f"--save-path {config.save_path}: exists already. Choose another name or remove it.")
-    if not config.data_path.is_dir():
-        raise ConfigError(f"--data-path {config.data_path}: no such folder.")
+    if not config.data_path.exists():
+        raise ConfigError(f"--data-path {config.data_path}: no such folder or file.")

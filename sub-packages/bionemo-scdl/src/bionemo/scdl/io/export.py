@@ -12,6 +12,7 @@ from bionemo.core.errors import DataError
 
 if TYPE_CHECKING:
     import anndata
+    import pandas as pd
 
     from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 
@@ -50,4 +51,23 @@ def to_anndata(dataset: "SingleCellMemMapDataset", rows: Sequence[int] | slice |
     for frame in (obs, var):
         if frame is not None:
             frame.index = frame.index.astype(str)
+            _make_writable(frame)
     return anndata.AnnData(matrix, obs=obs, var=var)
+
+
+def _make_writable(frame: "pd.DataFrame") -> None:
+    """Give columns dtypes that anndata writes: no objects of several types, no text with missing values."""
+    import pandas as pd
+
+    for name in frame.columns:
+        column = frame[name]
+        if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
+            continue
+        kind, is_missing = pd.api.types.infer_dtype(column, skipna=True), column.isna()
+        if kind in ("integer", "boolean"):
+            frame[name] = column.astype("Int64" if kind == "integer" else "boolean")
+        elif kind in ("floating", "mixed-integer-float", "decimal"):
+            frame[name] = column.astype(np.float64)
+        else:
+            text = column.astype(object).map(str).where(~is_missing, None)
+            frame[name] = pd.Categorical(text) if is_missing.any() else text.astype(object)

@@ -3,8 +3,10 @@
 """One gene table for rows that were measured with different genes, or with the same genes in another order."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from bionemo.scdl.index.feature_block import FeatureBlock, FrameDetails, arrays_
 
 
 GENE_CHOICES = ("ragged", "union", "intersection")
+_MAX_CONFLICTS = 10  # one in so many shared genes
+_MIN_GENES = 20  # of tables that cannot differ in every gene by chance
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class MergedGenes:
 def merge_genes(tables: Sequence[FeatureBlock], genes: str, gene_key: str | None = None) -> MergedGenes:
     """Build the union (in order of first appearance) or the intersection (in the first table's order).
 
-    Columns that all tables have and in which they agree gene by gene are kept; others are left out with a warning.
+    Columns that all tables have are kept. Where tables differ about a gene the first one counts, with a warning that
+    names genes and values; a column in which they differ about more than a tenth of the shared genes (statistics of a
+    data set, say) is left out, with a warning too.
 
     Args:
         tables: Gene tables, one value per gene in each column.
@@ -41,7 +47,7 @@ def merge_genes(tables: Sequence[FeatureBlock], genes: str, gene_key: str | None
 
     Raises:
         ConfigError: Another choice, or no column identifies the genes.
-        DataError: A table names a gene twice.
+        DataError: A table names a gene twice, or one of 20 genes or more shares none with the others.
     """
     if genes not in GENE_CHOICES[1:]:
         raise ConfigError(f"genes is {genes!r}; it must be one of {', '.join(map(repr, GENE_CHOICES))}.")
@@ -54,6 +60,7 @@ def merge_genes(tables: Sequence[FeatureBlock], genes: str, gene_key: str | None
                 f"Gene table {position} names {twice!r} twice, so columns cannot be matched. "
                 "Make the names unique, choose another gene_key, or keep the tables ragged."
             )
+    _check_shared(ids, tables, id_name)
     if genes == "union":
         kept = list(dict.fromkeys(name for names in ids for name in names))
     else:
@@ -68,6 +75,21 @@ def merge_genes(tables: Sequence[FeatureBlock], genes: str, gene_key: str | None
         ),
     )
     return MergedGenes(block, maps)
+
+
+def _check_shared(ids: Sequence[Sequence[str]], tables: Sequence[FeatureBlock], id_name: str | None) -> None:
+    """Refuse tables of which one shares no gene with the others: one has symbols and another Ensembl ids, say."""
+    occurrences = Counter(name for names in ids for name in names)
+    for position, names in enumerate(ids):
+        others = [table for table in ids if table is not names and len(table) >= _MIN_GENES]
+        if len(names) >= _MIN_GENES and others and all(occurrences[name] == 1 for name in names):
+            other = others[0]
+            columns = [name for name in tables[0] if all(name in table for table in tables)]
+            raise DataError(
+                f"Gene table {position} shares no gene with the others by {id_name or 'the index of var'}: "
+                f"{', '.join(names[:3])} against {', '.join(other[:3])}. Name the column that identifies a gene with "
+                f"gene_key (--gene-key); all tables have the columns {columns}."
+            )
 
 
 def _gene_ids(tables: Sequence[FeatureBlock], gene_key: str | None) -> tuple[list[list[str]], str | None]:
@@ -91,14 +113,14 @@ def _common_columns(
     columns: dict[str, np.ndarray] = {}
     dropped = []
     for name in dict.fromkeys(name for table in tables for name in table):
-        merged = _merged_column(name, tables, maps, num_genes) if all(name in table for table in tables) else None
+        merged = _merged_column(name, tables, maps, ids) if all(name in table for table in tables) else None
         if merged is None:
             dropped.append(name)
         else:
             columns[name] = merged
     if dropped:
         warnings.warn(
-            f"Gene columns that only some archives have, or that differ between them, are left out: {dropped}.",
+            f"Gene columns that only some archives have, or that differ about many genes, are left out: {dropped}.",
             UserWarning,
             stacklevel=5,
         )
@@ -108,18 +130,35 @@ def _common_columns(
 
 
 def _merged_column(
-    name: str, tables: Sequence[FeatureBlock], maps: Sequence[np.ndarray], num_genes: int
+    name: str, tables: Sequence[FeatureBlock], maps: Sequence[np.ndarray], ids: Sequence[str]
 ) -> np.ndarray | None:
-    """The column over all kept genes; None where two tables give a gene different values."""
-    merged = np.empty(num_genes, dtype=object)
-    is_set = np.zeros(num_genes, dtype=bool)
+    """Return the column over all kept genes; None where tables differ about more than a tenth of the shared genes."""
+    merged = np.empty(len(ids), dtype=object)
+    is_set = np.zeros(len(ids), dtype=bool)
+    num_shared, conflicts = 0, []
     for table, column_map in zip(tables, maps, strict=True):
         kept = column_map >= 0
         targets, values = column_map[kept], np.asarray(table[name])[kept].astype(object)
         known = is_set[targets]
+        num_shared += int(np.count_nonzero(known))
         if not arrays_equal(merged[targets[known]], values[known]):
-            return None
-        merged[targets], is_set[targets] = values, True
+            pairs = zip(targets[known].tolist(), values[known].tolist(), strict=True)
+            conflicts += [(ids[gene], merged[gene], value) for gene, value in pairs if not _same(merged[gene], value)]
+        merged[targets[~known]], is_set[targets] = values[~known], True
+    if len(conflicts) > num_shared // _MAX_CONFLICTS:
+        return None
+    if conflicts:
+        examples = "; ".join(f"{gene}: {first!r}, {other!r}" for gene, first, other in conflicts[:5])
+        warnings.warn(
+            f"Gene column {name!r}: the archives differ about {len(conflicts)} of {num_shared} shared genes; the "
+            f"first archive's value is kept ({examples}).",
+            UserWarning,
+            stacklevel=6,
+        )
     dtypes = {np.asarray(table[name]).dtype for table in tables}
     dtype = dtypes.pop() if len(dtypes) == 1 else None
     return merged if dtype is None or dtype.kind == "O" else merged.astype(dtype)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return arrays_equal(np.array([a, None], dtype=object)[:1], np.array([b, None], dtype=object)[:1])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Putting the rows of several archives into one."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import atomic_directory
 from bionemo.core.progress import progress_bar
+from bionemo.scdl.counts.cell_ids import unique_cell_ids
 from bionemo.scdl.index.feature_block import FeatureBlock
 from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableFeatureIndex
 from bionemo.scdl.io.archive_writer import ArchiveWriter, archive_files, keep_other_files
@@ -26,6 +28,9 @@ from bionemo.scdl.util.scdl_constants import FileNames
 
 if TYPE_CHECKING:
     from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def merge_archives(
     genes: str = "ragged",
     gene_key: str | None = None,
     max_elements: int = 10 * 2**20,
+    unique_ids: bool = False,
 ) -> None:
     """Write the rows of some archives, in order, into one; ``target`` may be one of them and is replaced in one step.
 
@@ -54,6 +60,7 @@ def merge_archives(
         genes: ``"ragged"``, ``"union"`` or ``"intersection"``, see :func:`merge_genes`.
         gene_key: Column that identifies a gene.
         max_elements: Stored values in memory at a time.
+        unique_ids: Whether cells get the name of their archive in front where barcodes repeat.
 
     Raises:
         DataError: Integer and float values would be mixed.
@@ -77,6 +84,8 @@ def merge_archives(
             label = (source.var_features()._labels or [None])[0]
             var_index.append_features(len(source.row_index) - 1, tables, label)
     _concat_obs(obs_index, sources)
+    if unique_ids:
+        _make_ids_unique(obs_index, sources)
     with atomic_directory(target, overwrite=True) as folder:
         with ArchiveWriter(folder, data_dtype=data_dtype, col_dtype=col_dtype) as writer:
             total = sum(part.last - part.first for part in parts)
@@ -153,6 +162,29 @@ def _concat_obs(obs_index: ObservedFeatureIndex, sources: "Sequence[SingleCellMe
         missing = len(source.row_index) - 1 - source.obs_features().number_of_rows()
         if is_any and missing and len(source.var_features()):
             obs_index.append_features({"obs_feature_id": np.array([None] * missing, dtype=object)})
+
+
+def has_unique_ids(dataset: "SingleCellMemMapDataset") -> bool:
+    """Whether no two cells of an archive have the same id; true where it knows none."""
+    indices = [block.details.index for block in dataset.obs_features()._feature_arr]
+    ids = [name for index in indices if index is not None for name in index.tolist()]
+    return len(set(ids)) == len(ids)
+
+
+def _make_ids_unique(obs_index: ObservedFeatureIndex, sources: "Sequence[SingleCellMemMapDataset]") -> None:
+    details = [block.details for block in obs_index._feature_arr]
+    if not details or any(each.index is None for each in details):
+        return
+    ends = np.cumsum([len(source.row_index) - 1 for source in sources])[:-1]
+    barcodes = np.split(np.concatenate([each.index for each in details if each.index is not None]), ends)
+    ids, num_repeated = unique_cell_ids(barcodes, [Path(source.data_path).name for source in sources])
+    if not num_repeated:
+        return
+    logger.warning("%d cell ids occur more than once; the file's name and the row make them unique", num_repeated)
+    starts = np.cumsum([0, *(len(each.index) for each in details if each.index is not None)])
+    joined = np.concatenate(ids)
+    for each, start, stop in zip(details, starts, starts[1:], strict=False):
+        each.index = joined[start:stop]
 
 
 def _copy(part: _Rows, writer: ArchiveWriter, max_elements: int) -> Iterator[int]:

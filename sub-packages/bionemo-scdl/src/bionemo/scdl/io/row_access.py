@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bionemo.core.errors import FormatError
 from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableFeatureIndex
 from bionemo.scdl.io.row_batch import RowBatch, row_tensor
 from bionemo.scdl.io.row_gather import gather_rows
@@ -25,6 +26,8 @@ class RowAccess:
     data: np.ndarray
     row_index: np.ndarray
     col_index: np.ndarray
+    data_path: Any
+    _checked_rows: np.ndarray
     _var_feature_index: VariableFeatureIndex
     _obs_feature_index: ObservedFeatureIndex
 
@@ -37,7 +40,30 @@ class RowAccess:
 
     def _stored(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(int(self.row_index[row]), int(self.row_index[row + 1]))
-        return self.data[part], self.col_index[part]
+        columns = self.col_index[part]
+        if not self._checked_rows[row]:
+            self._check_columns(np.array([row]), columns, np.array([0, columns.size]))
+        return self.data[part], columns
+
+    def _check_columns(self, rows: np.ndarray, columns: np.ndarray, row_ptr: np.ndarray) -> None:
+        """Refuse column numbers beyond the genes of their rows; done once for each row, when it is first read.
+
+        Raises:
+            FormatError: The archive is damaged; the message names row and column.
+        """
+        widths = np.asarray(self._var_feature_index.column_dims(), dtype=np.int64)
+        greatest = int(columns.max(initial=0))
+        if widths.size and greatest >= widths.min():
+            table = np.searchsorted(np.asarray(self._var_feature_index._cumulative_sum_index[1:]), rows, side="right")
+            width = np.repeat(widths[np.minimum(table, widths.size - 1)], np.diff(row_ptr))
+            wrong = np.flatnonzero(columns >= width)
+            if wrong.size:
+                row = rows[int(np.searchsorted(row_ptr, wrong[0], side="right")) - 1]
+                raise FormatError(
+                    f"{self.data_path}: a column number exceeds the gene table: row {row} has a value in column "
+                    f"{columns[wrong[0]]} of {width[wrong[0]]}. The archive is damaged; see scdl_info --verify."
+                )
+        self._checked_rows[rows] = True
 
     def get_row(
         self,
@@ -141,6 +167,8 @@ class RowAccess:
         starts = self.row_index[rows].astype(np.int64)
         ends = self.row_index[rows + 1].astype(np.int64)
         values, columns, row_ptr = gather_rows(self.data, self.col_index, starts, ends)
+        if not self._checked_rows[rows].all():
+            self._check_columns(rows, columns, row_ptr)
         return RowBatch(values, columns, row_ptr, self.row_dtype)
 
     def prefetch_rows(self, start: int, stop: int) -> None:

@@ -10,13 +10,22 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, DataError, MissingFileError
+from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, DataError
 from bionemo.core.files import write_text
 from bionemo.core.progress import progress_bar
 from bionemo.scdl.api.single_cell_row_dataset import SingleCellRowDatasetCore
+from bionemo.scdl.counts.feature_types import ALL_FEATURES
+from bionemo.scdl.counts.formats import find_data_files
 from bionemo.scdl.index.row_feature_index import VariableFeatureIndex, package_version
-from bionemo.scdl.io.conversion import ConversionOptions, convert_h5ad, is_converted
-from bionemo.scdl.io.merge import merge_archives
+from bionemo.scdl.io.conversion import (
+    ConversionOptions,
+    convert_h5ad,
+    is_converted,
+    look_at_values,
+    recorded_values,
+    refuse_mixed_values,
+)
+from bionemo.scdl.io.merge import has_unique_ids, merge_archives
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 from bionemo.scdl.util.async_worker_queue import AsyncWorkQueue
 
@@ -89,13 +98,16 @@ class SingleCellCollection(SingleCellRowDatasetCore):
         layer: str | None = None,
         max_memory_mb: int = 1_000,
         resume: bool = False,
+        find_counts: bool = False,
+        feature_type: str = ALL_FEATURES,
+        sum_duplicates: bool = False,
     ) -> None:
-        """Convert every ``*.h5ad`` file below a folder, in sorted order, each into ``data_path/<stem>``.
+        """Convert every h5ad file and zarr store below a folder, in sorted order, each into ``data_path/<stem>``.
 
         Files of the same name get the names of their folders in front.
 
         Args:
-            directory_path: Where to look.
+            directory_path: Where to look; may also be one file, zarr store, 10x ``.h5`` file or mtx folder.
             max_workers: Files converted at the same time, fewer where the memory bound demands it.
             use_processes: Processes instead of threads.
             data_dtype: Dtype of the values, float32 unless given.
@@ -105,15 +117,18 @@ class SingleCellCollection(SingleCellRowDatasetCore):
             on_loss: ``"warn"`` or ``"error"``.
             layer: Key of ``layers``.
             max_memory_mb: Bound of all workers together, in MB.
+            find_counts: Whether to take from each file what holds counts: ``raw.X``, else ``X``, else the layer
+                ``counts``; every other value is then refused.
+            feature_type: Columns to take where ``var`` has feature types, for example ``"Gene Expression"``.
+            sum_duplicates: Whether values of one row and column are summed.
             resume: Whether to keep archives that were made from the same, unchanged file with the same options.
 
         Raises:
             FileNotFoundError: There are no such files.
             RuntimeError: A file could not be converted; the archives of the others stay.
+            DataError: Some files hold counts, others do not.
         """
-        paths = sorted(Path(directory_path).rglob("*.h5ad"))
-        if not paths:
-            raise MissingFileError(f"There a no h5ad files in {directory_path}.")
+        paths = find_data_files(Path(directory_path))
         workers = min(max_workers, len(paths))
         memory_mb = max_memory_mb
         if use_processes:
@@ -124,13 +139,19 @@ class SingleCellCollection(SingleCellRowDatasetCore):
             on_loss=on_loss,
             use_x_not_raw=use_X_not_raw,
             layer=layer,
+            find_counts=find_counts,
+            feature_type=feature_type,
+            sum_duplicates=sum_duplicates,
             paginated_load_cutoff=paginated_load_cutoff,
             load_block_row_size=load_block_row_size,
             max_memory_mb=memory_mb,
             num_sharing_memory=1 if use_processes else workers,
         )
         targets = [Path(self.data_path) / name for name in _archive_names(paths, Path(directory_path))]
+        if (use_X_not_raw or layer is not None) and len(paths) > 1:
+            refuse_mixed_values({path: look_at_values(path, options) for path in paths})
         self._convert_all(paths, targets, options, workers=workers, use_processes=use_processes, resume=resume)
+        refuse_mixed_values(dict(zip(paths, map(recorded_values, targets), strict=True)))
         for target in targets:
             self.fname_to_mmap[target] = SingleCellMemMapDataset(target)
 
@@ -144,7 +165,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
         use_processes: bool,
         resume: bool,
     ) -> None:
-        queue = AsyncWorkQueue(max_workers=workers, use_processes=use_processes)
+        queue = AsyncWorkQueue(max_workers=workers, use_processes=use_processes, import_main=False)
         todo = []
         for path, target in zip(paths, targets, strict=True):
             if resume and is_converted(path, target, options):
@@ -200,6 +221,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
         *,
         genes: str = "ragged",
         gene_key: str | None = None,
+        unique_ids: bool = False,
     ) -> None:
         """Write all rows into one archive, in the order in which the files were loaded.
 
@@ -209,6 +231,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
             extend_copy_size: Stored values copied at a time.
             genes: ``"ragged"``: each file keeps its own columns. ``"union"``, ``"intersection"``: one gene table.
             gene_key: Feature that identifies a gene; the frame's index unless given.
+            unique_ids: Whether cells get the name of their file in front where barcodes repeat.
 
         Raises:
             ValueError: There is nothing to flatten, or integer and float values would be mixed.
@@ -222,10 +245,18 @@ class SingleCellCollection(SingleCellRowDatasetCore):
             raise FileExistsError(f"Output directory already exists: {target}")
         target.parent.mkdir(parents=True, exist_ok=True)
         source = Path(datasets[0].data_path)
-        if destroy_on_copy and len(datasets) == 1 and source.stat().st_dev == target.parent.stat().st_dev:
+        can_move = destroy_on_copy and len(datasets) == 1 and source.stat().st_dev == target.parent.stat().st_dev
+        if can_move and (not unique_ids or has_unique_ids(datasets[0])):
             source.rename(target)
         else:
-            merge_archives(datasets, target, genes=genes, gene_key=gene_key, max_elements=extend_copy_size)
+            merge_archives(
+                datasets,
+                target,
+                genes=genes,
+                gene_key=gene_key,
+                max_elements=extend_copy_size,
+                unique_ids=unique_ids,
+            )
         if destroy_on_copy:
             shutil.rmtree(self.data_path)
             self.fname_to_mmap = {}
@@ -235,7 +266,7 @@ def _archive_names(paths: Sequence[Path], root: Path) -> list[str]:
     """Stems, with the folders in front where two files have the same."""
     stems = [path.stem for path in paths]
     names = [
-        stem if stems.count(stem) == 1 else "__".join(path.relative_to(root).with_suffix("").parts)
+        stem if stems.count(stem) == 1 or path == root else "__".join(path.relative_to(root).with_suffix("").parts)
         for stem, path in zip(stems, paths, strict=True)
     ]
     taken: dict[str, int] = {}

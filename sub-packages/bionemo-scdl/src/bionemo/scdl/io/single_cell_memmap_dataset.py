@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from bionemo.core.errors import ConfigError, DataError, DataFileError, FormatError, MissingFileError
-from bionemo.core.files import atomic_directory
+from bionemo.core.files import atomic_directory, read_json
 from bionemo.scdl.api.single_cell_row_dataset import SingleCellRowDataset
 from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableFeatureIndex, package_version
 from bionemo.scdl.io.layout import DEFAULT_DTYPES, map_array, read_layout
@@ -76,6 +76,9 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
         *,
         on_loss: str = "warn",
         layer: str | None = None,
+        find_counts: bool = False,
+        feature_type: str = "all",
+        sum_duplicates: bool = False,
         max_memory_mb: int = 1_000,
     ) -> None:
         """Open an archive, convert an h5ad file into one, or make an empty one to be filled.
@@ -101,6 +104,9 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
             use_X_not_raw: Whether to convert ``X`` instead of ``raw.X``.
             on_loss: ``"warn"`` or ``"error"``: what to do when the dtype changes values.
             layer: Key of ``layers`` to convert instead of ``raw.X`` or ``X``.
+            find_counts: Whether to convert what holds counts: ``raw.X``, else ``X``, else the layer ``counts``.
+            feature_type: Columns to take where ``var`` has a column ``feature_types``, e.g. ``"Gene Expression"``.
+            sum_duplicates: Whether values of one row and column are summed instead of stored each.
             max_memory_mb: Bound of the memory that a conversion takes, in MB.
 
         Raises:
@@ -130,6 +136,7 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
             use_X_not_raw,
         )
         self.on_loss, self.layer, self.max_memory_mb = on_loss, layer, max_memory_mb
+        self.find_counts, self.feature_type, self.sum_duplicates = find_counts, feature_type, sum_duplicates
         self._reset()
 
         exists = Path(data_path).exists()
@@ -156,6 +163,7 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
         self.dtypes: dict[str, str] = dict(DEFAULT_DTYPES)
         self._var_feature_index, self._obs_feature_index = VariableFeatureIndex(), ObservedFeatureIndex()
         self.data = self.row_index = self.col_index = np.empty(0)
+        self._checked_rows = np.empty(0, dtype=bool)
         self._has_neighbors = False
 
     @classmethod
@@ -171,7 +179,15 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
         return cls(data_path, h5ad_path=h5ad_path, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        opened = {"data", "row_index", "col_index", "_neighbor_indptr", "_neighbor_indices", "_neighbor_data"}
+        opened = {
+            "data",
+            "row_index",
+            "col_index",
+            "_checked_rows",
+            "_neighbor_indptr",
+            "_neighbor_indices",
+            "_neighbor_data",
+        }
         opened |= {"_var_feature_index", "_obs_feature_index", "metadata", "dtypes", "header"}
         return {name: value for name, value in self.__dict__.items() if name not in opened} | {
             "data_path": Path(self.data_path).absolute(),
@@ -220,9 +236,11 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
         self._reset()
         self.data_path = stored_path
         try:
-            self.metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FormatError(f"{metadata_path}: is no JSON ({error}). Restore it or convert again.") from error
+            self.metadata = read_json(metadata_path)
+        except FormatError as error:
+            raise FormatError(f"{error} Restore it or convert again.") from error
+        if not isinstance(self.metadata, dict):
+            raise FormatError(f"{metadata_path}: expected an object with num_rows. Restore it or convert again.")
         self._var_feature_index = VariableFeatureIndex._read(_var_folder(folder), decode_pickled_labels=True)
         obs_folder = folder / FileNames.OBS_FEATURES.value
         has_obs = obs_folder.exists() or not (folder / FileNames.FEATURES.value).exists()
@@ -246,6 +264,7 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
         self.data = map_array(folder / _DATA, self.dtypes[_DATA], writable=writable)
         self.row_index = map_array(folder / _ROWPTR, self.dtypes[_ROWPTR], writable=writable)
         self.col_index = map_array(folder / _COLPTR, self.dtypes[_COLPTR], writable=writable)
+        self._checked_rows = np.zeros(max(0, len(self.row_index) - 1), dtype=bool)
         if self.load_neighbors:
             neighbors = open_neighbors(folder, self.dtypes, writable=writable)
             self._has_neighbors = neighbors is not None
@@ -284,6 +303,9 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
             on_loss=self.on_loss,
             use_x_not_raw=self.use_X_not_raw,
             layer=self.layer,
+            find_counts=self.find_counts,
+            feature_type=self.feature_type,
+            sum_duplicates=self.sum_duplicates,
             neighbor_key=self.neighbor_key if self.load_neighbors else None,
             var_feature_index_name=self.var_feature_index_name,
             obs_feature_index_name=self.obs_feature_index_name,

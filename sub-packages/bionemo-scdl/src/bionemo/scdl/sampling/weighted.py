@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drawing rows with given probabilities, for example all cell types equally often."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 
 
+logger = logging.getLogger(__name__)
+
+
 def obs_weights(
-    dataset: "SingleCellMemMapDataset", column: str, weights: Mapping[Any, float] | None = None
+    dataset: "SingleCellMemMapDataset",
+    column: str,
+    weights: Mapping[Any, float] | None = None,
+    *,
+    missing: str = "leave out",
 ) -> np.ndarray:
     """Weight of each row by its value in a column of ``obs``.
 
@@ -25,13 +33,19 @@ def obs_weights(
         dataset: The archive.
         column: Name of the column.
         weights: Value → weight of each of its rows; unless given, all values are drawn equally often in total.
+        missing: Rows without a value: ``"leave out"`` gives them the weight 0 and logs their number, ``"error"``
+            refuses them.
 
     Returns:
         [rows] float64.
 
     Raises:
-        DataError: The column is absent from some rows, or a value has no weight.
+        DataError: The column is absent from some rows, a value has no weight, all values are missing, or some are
+            and ``missing`` is ``"error"``.
+        ConfigError: Another choice for ``missing``.
     """
+    if missing not in ("leave out", "error"):
+        raise ConfigError(f"missing is {missing!r}; it must be 'leave out' or 'error'.")
     parts = []
     for block in dataset.obs_features()._feature_arr:
         if column not in block:
@@ -40,15 +54,35 @@ def obs_weights(
     values = np.concatenate(parts) if parts else np.empty(0, object)
     if values.size != len(dataset):
         raise DataError(f"{dataset.data_path}: {values.size} obs rows for {len(dataset)} cells.")
-    names = [str(value) for value in values.tolist()]
+    import pandas as pd
+
+    is_known = ~np.asarray(pd.isna(values))
+    num_missing = values.size - int(np.count_nonzero(is_known))
+    if num_missing and (missing == "error" or num_missing == values.size):
+        raise DataError(
+            f"{dataset.data_path}: {num_missing} of {values.size} cells have no value in the obs column {column!r}. "
+            "Label them, or pass missing='leave out' to draw labelled cells only."
+        )
+    if num_missing:
+        logger.warning(
+            "%s: %d of %d cells have no value in the obs column %r and are never drawn",
+            dataset.data_path,
+            num_missing,
+            values.size,
+            column,
+        )
+    found = np.zeros(values.size, dtype=np.float64)
+    names = [str(value) for value in values[is_known].tolist()]
     kinds, codes, counts = np.unique(np.array(names, dtype=object), return_inverse=True, return_counts=True)
     if weights is None:
-        return np.asarray((1.0 / counts)[codes])
+        found[is_known] = (1.0 / counts)[codes]
+        return found
     by_name = {str(value): float(weight) for value, weight in weights.items()}
     unknown = [kind for kind in kinds.tolist() if kind not in by_name]
     if unknown:
         raise DataError(f"No weight for the values {unknown[:5]} of obs column {column!r}. Give each value a weight.")
-    return np.array([by_name[kind] for kind in kinds.tolist()], dtype=np.float64)[codes]
+    found[is_known] = np.array([by_name[kind] for kind in kinds.tolist()], dtype=np.float64)[codes]
+    return found
 
 
 class WeightedSampler(GlobalBatchSampler):

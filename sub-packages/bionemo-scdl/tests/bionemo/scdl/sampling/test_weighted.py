@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from bionemo.core.errors import ConfigError, DataError
 from bionemo.scdl.sampling.weighted import WeightedSampler, obs_weights
 
 
@@ -51,3 +52,21 @@ def test_the_plan_is_shared_and_resumed():
 def test_impossible_weights(weights):
     with pytest.raises(ValueError, match="weights must be one finite number of 0 or more"):
         WeightedSampler(np.array(weights), batch_size=1)
+
+
+def test_cells_without_a_label_are_never_drawn(make_archive, caplog):
+    """Two of four cells are unlabelled: no class of their own, with half of all draws."""
+    labels = pd.Categorical(["T", None, "B", None])
+    dataset = make_archive(obs=pd.DataFrame({"label": labels}, index=list("abcd")))
+    weights = obs_weights(dataset, "label")
+    assert weights.tolist() == [1, 0, 1, 0]
+    assert "2 of 4 cells have no value in the obs column 'label' and are never drawn" in caplog.text
+    assert obs_weights(dataset, "label", {"T": 3, "B": 0.5}).tolist() == [3, 0, 0.5, 0]
+    with pytest.raises(DataError, match="2 of 4 cells have no value in the obs column 'label'"):
+        obs_weights(dataset, "label", missing="error")
+    with pytest.raises(ConfigError, match="missing is 'drop'"):
+        obs_weights(dataset, "label", missing="drop")
+    unlabelled = pd.Categorical([None] * 4, categories=["T"])
+    nothing = make_archive(name="nothing", obs=pd.DataFrame({"label": unlabelled}, index=list("abcd")))
+    with pytest.raises(DataError, match="4 of 4 cells have no value"):
+        obs_weights(nothing, "label")

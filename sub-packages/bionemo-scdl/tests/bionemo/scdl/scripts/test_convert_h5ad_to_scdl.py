@@ -26,6 +26,7 @@ FLAGS = {
     "load_block_row_size": 1_000_000,
     "use_x_not_raw": False,
     "layer": None,
+    "feature_type": "Gene Expression",
     "genes": "union",
     "gene_key": None,
     "on_loss": "error",
