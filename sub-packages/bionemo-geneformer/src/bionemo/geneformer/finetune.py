@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning of Geneformer: labeled cells or genes, a head, and the engine that pretraining uses.
+"""Fine-tuning of Geneformer: labeled cells or genes, a head, and the training engine of pretraining.
 
 A run folder holds ``model/``, ``metrics.csv`` and ``loss.png`` of the training (in cross-validation in ``fold-N/``),
 ``predictions.csv`` of what was held out, and ``scores.json``.
@@ -164,7 +164,7 @@ def read_labeled(
 
 
 def renumber(labels: ClassLabels, classes: tuple[str, ...], source: str) -> ClassLabels:
-    """Give labels the numbers that their classes have among others.
+    """Return labels with the numbers that their classes have among others.
 
     Raises:
         DataError: There is a class that the others lack.
@@ -178,7 +178,7 @@ def renumber(labels: ClassLabels, classes: tuple[str, ...], source: str) -> Clas
 def splits(
     config: FinetuneGeneformerConfig, examples: Examples, valid_examples: Examples | None
 ) -> Iterator[tuple[int | None, Split]]:
-    """Give (number of the fold, split) of every model that is trained; None where there is one."""
+    """Iterate over (number of the fold, split) of every model that is trained; None where there is one."""
     usable, labels = examples.usable, examples.labels
     if config.folds is not None:
         folds = stratified_folds(labels[usable], config.folds, config.seed)

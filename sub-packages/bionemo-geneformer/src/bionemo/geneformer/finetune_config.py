@@ -51,7 +51,7 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
     )
     encoder_frozen: bool = option(False, group=TRAINING, help="Train the head alone.")
     num_frozen_layers: int = option(0, group=TRAINING, help="Keep the embeddings and this many first layers.")
-    lora_finetune: bool = option(False, group=TRAINING, help="Train low-rank adapters in place of the matrices.")
+    lora_finetune: bool = option(False, group=TRAINING, help="LoRA: train low-rank adapters of frozen matrices.")
     lora_rank: int = option(8, group=TRAINING, help="Inner dimension of the adapters.")
     lora_alpha: float = option(16.0, group=TRAINING, help="Scale of the adapters, divided by the rank.")
     num_epochs: int = option(10, group=TRAINING, aliases=("--max-epochs",), help="Passes over the training cells.")

@@ -139,7 +139,7 @@ class HeadLoss:
         )  # fmt: skip
 
     def take(self) -> Predictions:
-        """Give the predictions made since the last call."""
+        """Return the predictions made since the last call."""
         kept, self._kept = self._kept, []
         return Predictions.concatenate(kept)
 
@@ -171,7 +171,8 @@ class EpochKeeper(pl.Callback):
             return
         self._best, self.predictions = score, predictions
         if self.keep_best:
-            trained: nn.Module = module.module
+            trained = module.module
+            assert isinstance(trained, nn.Module)
             self._weights = {name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}
 
     def restore(self, module: nn.Module) -> None:
@@ -202,10 +203,11 @@ class CellStatistics(pl.Callback):
 
     @torch.no_grad()
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Let the cells pass, without dropout."""
+        """Compute the statistics of the cells, without dropout."""
         pooled: list[Tensor] = []
         hook = self.pooler.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0].float()))
         model, num_seen = module.module, 0
+        assert isinstance(model, GeneformerWithHead)
         was_training = model.training
         model.eval()
         with trainer.precision_plugin.forward_context():
@@ -318,7 +320,8 @@ def build_loss(module: GeneformerWithHead, train_data: LabeledCellDataset, *, ba
 def training_labels(train_data: LabeledCellDataset) -> NDArray[Any]:
     """Labels of the training cells, or the classes of the genes that have one."""
     if train_data.gene_labels is not None:
-        return train_data.gene_labels[train_data.gene_labels != MLM_LOSS_IGNORE_INDEX]
+        of_genes: NDArray[Any] = train_data.gene_labels[train_data.gene_labels != MLM_LOSS_IGNORE_INDEX]
+        return of_genes
     assert train_data.cell_labels is not None
     labels: NDArray[Any] = train_data.cell_labels[train_data.records(np.arange(len(train_data)))]
     return labels
@@ -326,7 +329,7 @@ def training_labels(train_data: LabeledCellDataset) -> NDArray[Any]:
 
 @torch.no_grad()
 def absorb_scale(module: GeneformerWithHead, loss: HeadLoss) -> None:
-    """Let the last layer of a regression give values themselves instead of standardized ones."""
+    """Rescale the last layer of a regression from standardized values to values."""
     if loss.is_regression:
         classifier = module.head.classifier
         classifier.weight.mul_(loss.std)

@@ -53,7 +53,7 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
 
 
 def file_stamps(config: TokenizeGeneformerConfig) -> dict[str, list[int]]:
-    """Size and time of the input files: a run goes on only with the same."""
+    """Size and time of the input files: a run is resumed only with the same."""
     files = [config.data_path, config.token_dictionary, config.gene_medians, config.gene_mapping, config.gene_names]
     stamps = {}
     for path in files:

@@ -28,7 +28,7 @@ _TYPE_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
 def is_arrow_dataset(path: Path) -> bool:
-    """Tell whether a folder is a dataset."""
+    """Return whether a folder is a dataset."""
     return (path / STATE_NAME).is_file()
 
 

@@ -39,7 +39,7 @@ def gene_counts(dataset: PackedCellDataset, *, max_tokens: int = 100_000_000) ->
 
 
 def frequency_cross_entropy(train: PackedCellDataset, valid: PackedCellDataset) -> float:
-    """Cross-entropy, in nats per token, of the validation genes under the training frequencies.
+    """Compute the unigram cross-entropy of the validation genes in nats per token.
 
     One is added to the count of every gene: one that occurs in the validation cells alone would else cost infinitely
     much.

@@ -112,7 +112,7 @@ def choose_id_column(
 
 
 def describe_unknown(columns: Mapping[str, Sequence[str]], candidates: Sequence[str]) -> str:
-    """Say in one sentence why no gene is known, and what to do."""
+    """Return one sentence: why no gene is known, and what to do."""
     if not candidates:
         return "the gene table has no column of names. Add one with Ensembl ids."
     for name in candidates:

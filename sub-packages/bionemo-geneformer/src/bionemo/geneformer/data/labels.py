@@ -111,7 +111,7 @@ def read_values(values: Sequence[Any] | NDArray[Any], source: str) -> NDArray[np
 
 
 def label_genes(labels: Mapping[str, str], tokenizer: GeneTokenizer, source: str) -> ClassLabels:
-    """Give tokens the classes of their genes.
+    """Return the class of each token from the classes of genes.
 
     Args:
         labels: Ensembl id or symbol to class.
@@ -164,7 +164,7 @@ def stratified_folds(class_idx: NDArray[np.int64], num_folds: int, seed: int) ->
 def stratified_split(
     class_idx: NDArray[np.int64], valid_fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out a share of each class; see `stratified_folds`."""
+    """Return training and validation positions, a fraction of each class held out; see `stratified_folds`."""
     folds = stratified_folds(class_idx, max(2, round(1 / valid_fraction)), seed)
     return np.flatnonzero(folds > 0), np.flatnonzero(folds == 0)
 

@@ -96,7 +96,8 @@ class Cells:
         if column not in self.obs.columns:
             raise DataError(f"{self.name}: no obs column {column!r}, found {list(map(str, self.obs.columns))}.")
         codes, names = pd.factorize(self.obs[column])  # missing values have the code -1, the last name
-        return np.array([*map(str, names), ""])[codes]
+        texts: NDArray[np.str_] = np.array([*map(str, names), ""])[codes]
+        return texts
 
 
 def open_cells(

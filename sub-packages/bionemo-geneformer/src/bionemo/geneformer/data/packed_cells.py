@@ -116,10 +116,10 @@ def build_masking(
     Args:
         tokenizer: The vocabulary.
         seed: Seed of the masks.
-        mask_prob: Share of the genes selected for the loss.
-        mask_token_prob: Share of these that is hidden; 1.0 with `random_token_prob` 0.0 selects the same genes and
-            hides all of them.
-        random_token_prob: Share of these that becomes a random gene.
+        mask_prob: Probability that a gene is selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token; 1.0 with
+            `random_token_prob` 0.0 selects the same genes and masks all of them.
+        random_token_prob: Probability that a selected token is replaced by a random gene.
     """
     return PackMasking(
         seed=seed,

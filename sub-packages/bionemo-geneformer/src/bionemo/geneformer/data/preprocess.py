@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""An established place of `GeneformerPreprocess`."""
+"""BioNeMo 2 compatible path of `GeneformerPreprocess`."""
 
 from bionemo.geneformer.data.singlecell.preprocess import GeneformerPreprocess
 

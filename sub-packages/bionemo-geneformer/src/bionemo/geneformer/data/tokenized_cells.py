@@ -222,7 +222,7 @@ def open_tokenized(path: str | os.PathLike[str]) -> ArrowTokens:
 
 
 def check_indices(indices: NDArray[np.int64], num_cells: int) -> NDArray[np.int64]:
-    """Give cell numbers as int64.
+    """Return cell numbers as int64.
 
     Raises:
         IndexError: There is no such cell.
@@ -234,7 +234,7 @@ def check_indices(indices: NDArray[np.int64], num_cells: int) -> NDArray[np.int6
 
 
 def join(slices: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
-    """Copy pieces of token arrays one after the other."""
+    """Concatenate slices of token arrays into one new array."""
     tokens = BATCHES.empty(sum(map(len, slices)), np.int64)
     if slices:
         np.concatenate(slices, out=tokens)

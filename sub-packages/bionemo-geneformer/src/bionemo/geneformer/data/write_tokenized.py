@@ -67,7 +67,7 @@ class TokenizeOptions:
 def write_tokenized(
     cells: TokenizedOnRead, output_path: Path, options: TokenizeOptions, *, plan: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write the tokens of all cells; a killed run goes on where it was when it is called again.
+    """Write the tokens of all cells; a killed run is resumed when it is called again.
 
     Args:
         cells: The counts and their dictionaries.

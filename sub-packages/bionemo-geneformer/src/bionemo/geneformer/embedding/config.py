@@ -18,7 +18,7 @@ DATA, OUTPUT, COMPUTE = "data", "output", "compute"
 
 @dataclass(frozen=True, kw_only=True)
 class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, ComputeFlags):
-    """Embed cells: a table by cell id, complete or absent, that a killed call goes on with."""
+    """Embed cells: a table by cell id, complete or absent; a killed run is resumed by the same call."""
 
     data_dir: Path = option(
         group=DATA,

@@ -50,7 +50,9 @@ def build_encoder(
     def encode(batch: PackedBatch) -> Tensor:
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         repeats = (
-            computed_once(model, on_device["input_ids"], on_device["position_ids"]) if has_repeats else nullcontext()
+            computed_once(model, batch["input_ids"].to(device), batch["position_ids"].to(device))
+            if has_repeats
+            else nullcontext()
         )
         with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None), repeats:
             return hidden_states_at(model, on_device, num_blocks).float()

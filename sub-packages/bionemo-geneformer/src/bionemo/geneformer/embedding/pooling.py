@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hidden states of a pack to one vector for each cell, and to means over cells for each gene.
+"""Hidden states of a packed batch to one vector for each cell, and to means over cells for each gene.
 
-Letters: T tokens of a pack, B cells, H hidden, V vocabulary; R rows of E means, D values a row.
+Letters: T tokens of a packed batch, B cells, H hidden, V vocabulary; R rows of E means, D values a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ def pool_cells(
     special_ids: Sequence[int],
     skip_last_gene: bool = False,
 ) -> Tensor:
-    """Pool each cell of a pack.
+    """Pool each cell of a packed batch.
 
     Args:
-        hidden_TH: Hidden states of the pack.
-        batch: The pack, on the same device.
+        hidden_TH: Hidden states of the packed batch.
+        batch: The packed batch, on the same device.
         kind: ``cls``: the first token's vector. ``cell``: the mean over genes, special tokens excluded.
         special_ids: Ids of the special tokens.
         skip_last_gene: Leave out each cell's lowest gene, unless it is the only one, as BioNeMo Framework 2 does.
@@ -102,7 +102,7 @@ class GeneMeans:
         self._special_ids = special_ids
 
     def add(self, hidden_TH: Tensor, batch: Mapping[str, Any]) -> None:
-        """Add the genes of a pack."""
+        """Add the genes of a packed batch."""
         is_gene = gene_places(batch, self._special_ids)
         genes = batch["input_ids"][: batch["num_tokens"]][is_gene]
         self.sums_VH.index_add_(0, genes, hidden_TH[: batch["num_tokens"]][is_gene].double())

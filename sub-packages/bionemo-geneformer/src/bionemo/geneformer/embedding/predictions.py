@@ -24,7 +24,7 @@ from bionemo.geneformer.model.head_layout import load_finetuned
 from bionemo.geneformer.model.model import GeneformerMaskedLM
 from bionemo.llm.checkpoints.hf_directory import load_state
 from bionemo.llm.checkpoints.model_source import load_model
-from bionemo.llm.model.biobert.model import build_model
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
 
 class CellHead(NamedTuple):
@@ -81,5 +81,7 @@ def sequence_length_head(checkpoint_path: Path) -> CellHead:
 
 def masked_lm_of(module: GeneformerMaskedLM, head: CellHead | None) -> GeneformerMaskedLM:
     """Share the head's encoder, so that it is in memory once."""
-    encoder = None if head is None else getattr(head.module, "model", head.module)
-    return module if encoder is None else GeneformerMaskedLM(encoder, module.dictionaries)
+    if head is None:
+        return module
+    encoder: MegatronBioBertModel = getattr(head.module, "model", head.module)  # type: ignore[arg-type]
+    return GeneformerMaskedLM(encoder, module.dictionaries)

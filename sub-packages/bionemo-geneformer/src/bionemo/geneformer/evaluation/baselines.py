@@ -51,14 +51,14 @@ def principal_components(matrix: "csr_matrix", num_components: int, *, seed: int
     Args:
         matrix: [C, G].
         num_components: As many as there are cells or genes at most.
-        seed: Of the randomised solver, where one is used.
+        seed: Of the randomized solver, where one is used.
 
     Returns:
         [C, components].
     """
     decomposition: Any = require("sklearn.decomposition", extra=EXTRA)
     num_components = min(num_components, min(matrix.shape) - 1)
-    # "arpack" takes the sparse matrix as it is and centres it on the way; it needs fewer components than columns.
+    # "arpack" takes the sparse matrix as it is and centers it on the way; it needs fewer components than columns.
     pca = decomposition.PCA(num_components, svd_solver="arpack", random_state=seed)
     components: NDArray[np.float32] = pca.fit_transform(matrix)
     return components

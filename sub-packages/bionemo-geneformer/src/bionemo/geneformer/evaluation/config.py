@@ -13,7 +13,7 @@ from bionemo.geneformer.flag_groups import CellFlags, CountFlags
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateGeneformerConfig:
-    """Tell cell types from embeddings, from principal components and from variable genes, on the same folds."""
+    """Classify cell types by embeddings, by principal components and from variable genes, on the same folds."""
 
     data_path: Path = option(help="Raw counts with cell types in obs: an .h5ad file or an SCDL archive.")
     embeddings_path: tuple[str, ...] = option(

@@ -31,10 +31,10 @@ def stratified_folds(labels: NDArray[np.int64], num_folds: int, *, seed: int) ->
 def type_scores(
     features: NDArray[np.floating], labels: NDArray[np.int64], folds: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Predict each cell's type from the cells of other folds, by logistic regression and by its neighbours.
+    """Predict each cell's type from the cells of other folds, by logistic regression and by its neighbors.
 
     Args:
-        features: [C, D]. For the regression they are standardized by the training cells of each fold; neighbours are
+        features: [C, D]. For the regression they are standardized by the training cells of each fold; neighbors are
             those of the features as they are, whose scales say what matters.
         labels: [C] int64 from 0.
         folds: [C] int64 from `stratified_folds`.
@@ -69,10 +69,10 @@ def silhouette(features: NDArray[np.floating], labels: NDArray[np.int64]) -> flo
 
 
 def batch_mixing(features: NDArray[np.floating], batches: NDArray[np.int64]) -> float:
-    """How mixed the batches are around a cell: mean entropy of its neighbours' batches by that of all cells.
+    """How mixed the batches are around a cell: mean entropy of its neighbors' batches by that of all cells.
 
     Returns:
-        0 where batches lie apart, about 1 where neighbours are a random draw.
+        0 where batches lie apart, about 1 where neighbors are a random draw.
     """
     neighbors: Any = require("sklearn.neighbors", extra=EXTRA)
     num_neighbors = min(NUM_NEIGHBORS, len(features) - 1)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established example of a second objective: predict from its first token how long a cell is.
+"""BioNeMo 2 compatible example of a second objective: predict from its first token how long a cell is.
 
 Masked tokens are learned as ever; beside them a small network regresses each cell's number of tokens, as a share of
 the longest that the model reads. It shows how to add a head; to predict labels use `bionemo.geneformer.model.heads`.
@@ -55,7 +55,7 @@ class FineTuneSeqLenBioBertConfig(GeneformerConfig):
 
 
 def with_sequence_length_head(config: GeneformerConfig) -> FineTuneSeqLenBioBertConfig:
-    """Give a model of the same architecture the head."""
+    """Build the configuration of the same architecture with the head."""
     return FineTuneSeqLenBioBertConfig(**{field.name: getattr(config, field.name) for field in fields(config)})
 
 

@@ -71,7 +71,7 @@ class FinetunedLayout:
         return LazyTensors({f"model.{name}": tensor for name, tensor in encoder.items()}) | state
 
     def config_to_hf(self, config: FinetunedConfig) -> dict[str, Any]:
-        """Give config.json: the encoder's values, the labels as transformers has them, and our head."""
+        """Return config.json: the encoder's values, the labels as transformers has them, and our head."""
         head = config.head
         kind = "SequenceClassification" if head.is_per_cell else "TokenClassification"
         prefix = ARCHITECTURES[config.encoder.norm_placement].removesuffix("MaskedLM")

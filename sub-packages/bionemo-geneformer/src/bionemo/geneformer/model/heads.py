@@ -83,14 +83,14 @@ class Head(nn.Module):
 
     Args:
         config: What it predicts.
-        hidden_size: Channels of the encoder.
+        hidden_size: Hidden size of the encoder.
         std: Of the random weights.
     """
 
     def __init__(self, config: HeadConfig, hidden_size: int, std: float) -> None:
         super().__init__()
         self.config = config
-        self.pooler = nn.Linear(hidden_size, hidden_size) if config.is_per_cell else None
+        self.pooler: nn.Module | None = nn.Linear(hidden_size, hidden_size) if config.is_per_cell else None
         self.classifier = nn.Linear(hidden_size, config.num_outputs)
         for layer in (self.pooler, self.classifier):
             if layer is not None:

@@ -64,7 +64,7 @@ HF_TOKEN_TYPES = 2
 
 
 def renamed_parameters(config: GeneformerConfig, *, token_head: bool) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Give (our name, Hugging Face's name, shape) of all parameters that only change their name."""
+    """Iterate over (our name, Hugging Face's name, shape) of all parameters that only change their name."""
     hidden, ffn = config.hidden_size, config.ffn_hidden_size
     assert ffn is not None
     yield (*POSITION_EMBEDDINGS, (config.seq_length, hidden))
@@ -154,7 +154,7 @@ class GeneformerLayout:
         return LazyTensors(state)
 
     def config_to_hf(self, config: GeneformerConfig) -> dict[str, Any]:
-        """Give config.json, every value written, and our own beside transformers'."""
+        """Return config.json, every value written, and our own beside transformers'."""
         return {
             "architectures": [ARCHITECTURES[config.norm_placement]],
             "model_type": MODEL_TYPES[config.norm_placement],

@@ -3,10 +3,10 @@
 """Standardized cells for a head that is being trained.
 
 Pooled cells share nearly everything: the mean of a few hundred genes has a norm over ten times its spread from cell
-to cell. A head that starts there learns the common part first. Here each channel gets mean 0 and variance 1 over the
-cells of a batch while training (batch normalization, Ioffe and Szegedy 2015), and over training cells at the present
-weights otherwise ("precise" statistics, Wu and Johnson 2021). Afterwards both go into the dense layer: a saved model
-knows nothing of them.
+to cell. A head that starts there learns the common part first. Here each hidden dimension gets mean 0 and variance 1
+over the cells of a batch while training (batch normalization, Ioffe and Szegedy 2015), and over training cells at the
+present weights otherwise ("precise" statistics, Wu and Johnson 2021). Afterwards both go into the dense layer: a
+saved model knows nothing of them.
 
 Letters: N cells, H hidden.
 """
@@ -19,7 +19,7 @@ from bionemo.geneformer.model.heads import GeneformerWithHead
 
 
 EPSILON = 1e-5
-"""Added to variances, so that a channel that is the same in all cells does no harm."""
+"""Added to variances, so that a hidden dimension that is equal in all cells does no harm."""
 
 
 class StandardizedPooler(nn.Module):
@@ -39,7 +39,7 @@ class StandardizedPooler(nn.Module):
         self.register_buffer("var_H", torch.ones(dense.in_features))
 
     def forward(self, pooled_NH: Tensor) -> Tensor:
-        """Give [N, H]; a batch of one cell has no statistics of its own and takes the training cells'."""
+        """Return [N, H]; a batch of one cell has no statistics of its own and takes the training cells'."""
         if self.training and len(pooled_NH) > 1:
             standard_NH = F.batch_norm(pooled_NH, None, None, training=True, eps=EPSILON)
         else:
@@ -54,7 +54,7 @@ class StandardizedPooler(nn.Module):
 
     @torch.no_grad()
     def absorb(self) -> nn.Linear:
-        """Give the dense layer that does the same to cells as they are, in float64 on the way."""
+        """Return the dense layer that does the same to cells as they are, in float64 on the way."""
         scale_H = (self.var_H.double() + EPSILON).rsqrt()
         weight = self.dense.weight.double() * scale_H
         self.dense.bias.copy_(self.dense.bias.double() - weight @ self.mean_H.double())
@@ -67,8 +67,9 @@ def standardize_cells(module: GeneformerWithHead) -> StandardizedPooler | None:
     pooler = module.head.pooler
     if not isinstance(pooler, nn.Linear):
         return None
-    module.head.pooler = StandardizedPooler(pooler)
-    return module.head.pooler
+    standardized = StandardizedPooler(pooler)
+    module.head.pooler = standardized
+    return standardized
 
 
 def absorb_standardization(module: GeneformerWithHead) -> None:

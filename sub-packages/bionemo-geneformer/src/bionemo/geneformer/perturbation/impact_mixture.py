@@ -40,7 +40,7 @@ class ImpactMixture:
         self._impact = int(np.argmin(self._model.means_[:, 0]))
 
     def is_impact(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell for each cosine whether it belongs to the impact component."""
+        """Return for each cosine whether it belongs to the impact component."""
         if len(values) == 0:
             return np.empty(0, dtype=bool)
         standardized = self._standardized(values)

@@ -135,7 +135,7 @@ def _name_genes(
         order = order[significant[order]]
     else:
         order = np.argsort(-np.abs(shifts), kind="stable")
-    axes.figure.draw_without_rendering()  # places the axes, so that extents are final
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # places the axes, so that extents are final
     taken: list[Any] = []
     for row in order[:_MAX_LABELS]:
         is_right = shifts[row] > 0

@@ -16,7 +16,7 @@ from bionemo.llm.data.label2id_tokenizer import Label2IDTokenizer
 
 
 class MissingSpecialTokenError(DataError, AssertionError):
-    """A vocabulary lacks a special token; also the `AssertionError` that the established class raised."""
+    """A vocabulary lacks a special token; also the `AssertionError` that BioNeMo 2 raised."""
 
 
 class GeneTokenizer(Label2IDTokenizer):
@@ -96,7 +96,7 @@ class GeneTokenizer(Label2IDTokenizer):
 
     @property
     def mask_token_id(self) -> int:
-        """Id that hides a gene."""
+        """Mask token id."""
         return self.vocab[self.variant.mask_token]
 
     @property

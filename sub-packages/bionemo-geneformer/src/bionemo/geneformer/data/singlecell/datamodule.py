@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established data module of cells: padded batches from SCDL archives, on any Lightning trainer."""
+"""BioNeMo 2 compatible data module of cells: padded batches from SCDL archives, on any Lightning trainer."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,9 +33,9 @@ class SingleCellDataModule(PaddedDataModule):
         val_dataset_path: Archive to validate on.
         test_dataset_path: Archive to test on.
         predict_dataset_path: Archive to predict, in its order.
-        mask_prob: Share of the genes selected for the loss.
-        mask_token_prob: Share of these that is hidden.
-        random_token_prob: Share of these that becomes a random gene.
+        mask_prob: Probability that a gene is selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token.
+        random_token_prob: Probability that a selected token is replaced by a random gene.
         seq_length: Longest sample in tokens.
         micro_batch_size: Samples of one batch on one rank.
         global_batch_size: Samples of one optimizer step on all ranks.

@@ -32,13 +32,13 @@ class SingleCellDataset(Dataset[BertSample]):
         tokenizer: The vocabulary.
         median_dict: Ensembl id to median.
         max_len: Longest sample in tokens, special ones included.
-        mask_prob: Share of the genes selected for the loss.
-        mask_token_prob: Share of these that is hidden.
-        random_token_prob: Share of these that becomes a random gene.
+        mask_prob: Probability that a gene is selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token.
+        random_token_prob: Probability that a selected token is replaced by a random gene.
         prepend_cls_token: Whether the class token comes first.
         eos_token: Id of the token to append, or None.
         include_unrecognized_vocab_in_dataset: Refuse a cell with a gene that the vocabulary lacks, instead of leaving
-            the gene out. The name is the established one.
+            the gene out. BioNeMo 2 compatible name.
         refuse_unknown_genes: A clearer name for the same.
         seed: Seed of the masks.
 
@@ -140,9 +140,9 @@ def process_item(
         gene_median: Ensembl id to median; may be None without `normalize`.
         rng: Gives the seed of the mask.
         max_len: Longest sample in tokens, special ones included.
-        mask_prob: Share of the genes selected for the loss.
-        mask_token_prob: Share of these that is hidden.
-        random_token_prob: Share of these that becomes a random gene.
+        mask_prob: Probability that a gene is selected for the loss.
+        mask_token_prob: Probability that a selected token is replaced by the mask token.
+        random_token_prob: Probability that a selected token is replaced by a random gene.
         target_sum: Counts of the cell after normalization.
         normalize: Whether counts are divided by the cell's total and the gene's median before they are ranked.
         prepend_cls_token: Whether the class token comes first.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established way to a vocabulary and medians, from files that are there already."""
+"""BioNeMo 2 compatible loader of a vocabulary and medians, from files that are there already."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ class GeneformerPreprocess:
         self.tokenizer_vocab_path = Path(tokenizer_vocab_path)
 
     def preprocess(self) -> dict[str, Any]:
-        """Give ``{"tokenizer": GeneTokenizer, "median_dict": {...}}``.
+        """Return ``{"tokenizer": GeneTokenizer, "median_dict": {...}}``.
 
         Raises:
             MissingFileError: A file is neither there nor can be built.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def sample_or_truncate(
     gene_ids: NDArray[np.integer], max_length: int, sample: bool = True, *, rng: np.random.Generator | None = None
 ) -> NDArray[np.integer]:
-    """Give at most `max_length` genes of a cell.
+    """Return at most `max_length` genes of a cell.
 
     Args:
         gene_ids: [K] ids, highest ranked first.
