@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bionemo.core.data.size_aware_batching import PlanPosition
 
 
+SLOTS_MULTIPLE = 32
+"""Static shapes round the slots for sequences up to this: empty ones cost a kernel time, more shapes compilations."""
+
+
 def build_packed_batch(
     tokens: NDArray[np.integer],
     lengths: NDArray[np.int64],

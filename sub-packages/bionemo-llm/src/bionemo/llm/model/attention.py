@@ -27,7 +27,7 @@ def takes_varlen_kernel(device: torch.device, dtype: torch.dtype, head_dim: int)
 
 
 def varlen_attention(
-    query_TND: Tensor, key_TND: Tensor, value_TND: Tensor, table: SequenceTable, scale: float
+    query_TND: Tensor, key_TND: Tensor, value_TND: Tensor, table: SequenceTable, scale: float, dropout: float = 0.0
 ) -> Tensor:
     """Attention of all sequences in one kernel.
 
@@ -39,7 +39,13 @@ def varlen_attention(
     tail = query_TND.shape[0] - table.num_tokens
     if tail:
         query_TND, key_TND, value_TND = (x[: table.num_tokens] for x in (query_TND, key_TND, value_TND))
-    context = KERNELS[table.kernel].attend(query_TND, key_TND, value_TND, table.plan, table.max_seqlen, scale)
+    arguments = (query_TND, key_TND, value_TND, table.plan, table.max_seqlen, scale)
+    kernel = KERNELS[table.kernel]
+    if dropout:
+        assert kernel.attend_with_dropout is not None
+        context = kernel.attend_with_dropout(*arguments, dropout)
+    else:
+        context = kernel.attend(*arguments)
     return F.pad(context, (0, 0, 0, 0, 0, tail)) if tail else context
 
 
@@ -74,11 +80,11 @@ class PackedCoreAttention(nn.Module):
         if table.cos is not None:
             query, key = rotate(query, table.cos, table.sin), rotate(key, table.cos, table.sin)
         dropout = self.attention_dropout if self.training else 0.0
-        if dropout == 0.0 and table.kernel is not None:
-            if table.cos is not None:
+        if table.kernel is not None:
+            if table.cos is not None and torch.is_grad_enabled():
                 # Kept for the backward pass as they are, the values would keep the whole projection that they lie in.
                 value = value.contiguous()
-            context = varlen_attention(query, key, value, table, self.softmax_scale)
+            context = varlen_attention(query, key, value, table, self.softmax_scale, dropout)
         else:
             context = sequence_by_sequence_attention(query, key, value, table, self.softmax_scale, dropout)
         return context.reshape(context.shape[0], 1, -1)

@@ -17,12 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
-from bionemo.llm.data.packing import cover_tail
+from bionemo.llm.data.packing import SLOTS_MULTIPLE, cover_tail
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
 
-SLOTS_MULTIPLE = 32
-"""Empty slots cost a varlen kernel time, further shapes cost a compilation."""
 ROWS_MULTIPLE = 512
 CAST_TOGETHER = 16
 """Parameters that one kernel casts: about a layer's, so that data-parallel ranks can average gradients early."""
@@ -95,13 +93,14 @@ class CastWeights(nn.Module):
         super().__init__()
         self.module = module
         self.dtype = dtype
+        named = list(module.named_parameters())
+        self._groups = [named[start : start + CAST_TOGETHER] for start in range(0, len(named), CAST_TOGETHER)]
 
     def forward(self, *inputs: Tensor) -> Any:
         """Call the module."""
         cast: dict[str, Tensor] = {}
-        named = list(self.module.named_parameters())
-        for start in range(0, len(named), CAST_TOGETHER):
-            names, parameters = zip(*named[start : start + CAST_TOGETHER], strict=True)
+        for group in self._groups:
+            names, parameters = zip(*group, strict=True)
             cast.update(zip(names, _CastTogether.apply(self.dtype, *parameters), strict=True))
         return torch.func.functional_call(self.module, cast, inputs)
 

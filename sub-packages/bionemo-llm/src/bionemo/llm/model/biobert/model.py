@@ -26,7 +26,7 @@ from bionemo.llm.model.context_attention import ContextParallelCoreAttention, Co
 from bionemo.llm.model.device_placement import Placement
 from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal
 from bionemo.llm.model.rotary import RotaryEmbedding
-from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel
+from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel, choose_kernel_with_dropout
 from bionemo.llm.model.varlen.reference import SequenceTable
 
 
@@ -253,10 +253,12 @@ class MegatronBioBertModel(MegatronModule):
     def choose_kernel(self, embedded: Tensor) -> str | None:
         """Name the variable-length kernel for this input; None where there is none for it."""
         config, dtype = self.bert_config, compute_dtype(embedded)
-        has_dropout = self.training and config.attention_dropout > 0
-        if has_dropout or not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
+        if not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
             return None
-        return choose_kernel(self.attention_kernel, self.num_own_heads, config.head_dim, dtype, embedded.device)
+        shape = (self.num_own_heads, config.head_dim, dtype, embedded.device)
+        if self.training and config.attention_dropout > 0:
+            return None if self.placement.is_context_parallel else choose_kernel_with_dropout(*shape)
+        return choose_kernel(self.attention_kernel, *shape)
 
     def forward_packed(
         self,

@@ -195,7 +195,9 @@ def _backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, context: Tensor, stats: Tensor, plan: Tensor,
     max_seqlen: int, scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    query, key, value, grad = _readable(query), _readable(key), _readable(value), grad.contiguous()
+    # cuDNN sums the query's gradient in a workspace addressed by the query's own offsets: with those of the fused
+    # projection it writes behind the workspace's end.
+    query, key, value, grad = query.contiguous(), _readable(key), _readable(value), grad.contiguous()
     grads = [torch.empty(query.shape, dtype=query.dtype, device=query.device) for _ in range(3)]
     shape = _shape(query, key, value, plan, max_seqlen, scale)._replace(backward=True)
     tensors = {Q: query, K: key, V: value, OUT: context, STATS: stats, GRAD_OUT: grad}

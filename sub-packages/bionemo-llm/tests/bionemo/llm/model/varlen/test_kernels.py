@@ -55,6 +55,20 @@ def test_a_kernel_that_raises_is_reported_in_one_line():
     assert problem == "fails with RuntimeError: no such device"
 
 
+def test_a_kernel_that_misreads_the_fused_projection_is_found():
+    """As cuDNN's backward pass did: right for tensors of their own, wrong for views of query, key and value."""
+    right = exact_kernel()
+
+    def attend(query, *rest):
+        factor = 1.0 if query.is_contiguous() else 1.1
+        return right.attend(query * factor + (query * (1 - factor)).detach(), *rest)
+
+    problem = check_kernel(right._replace(attend=attend), 2, 16, HALF, CPU)
+    assert problem is not None
+    assert problem.startswith("its dq is")
+    assert problem.endswith("(fused query, key and value)")
+
+
 def test_the_check_works_inside_inference_mode():
     with torch.inference_mode():
         assert check_kernel(exact_kernel(), 2, 16, HALF, CPU) is None
