@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from bionemo.core.errors import ConfigError
+from bionemo.llm.model.activations import gelu
 from bionemo.llm.model.config import OVERRIDE_BIOBERT_CONFIG_DEFAULTS, MegatronBioNeMoTrainableModelConfig
 
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": gelu, "relu": F.relu}
 POSITION_KINDS = ("learned_absolute", "rope")
 NORM_PLACEMENTS = ("pre", "post")
 

@@ -3,12 +3,16 @@
 """Hidden states of one layer, without computing what comes after it: for embeddings."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
+from bionemo.llm.data.packing import SLOTS_MULTIPLE, cover_tail
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
+
+
+Batch = TypeVar("Batch", bound=Mapping[str, Any])
 
 
 def layer_index(layer: int, num_layers: int) -> int:
@@ -58,3 +62,19 @@ def hidden_states_at(model: MegatronBioBertModel, batch: Mapping[str, Any], num_
     for layer in model.encoder.layers[:num_blocks]:
         hidden_states, _ = layer(hidden_states=hidden_states, attention_mask=table)
     return hidden_states.squeeze(1)
+
+
+def with_static_shapes(batch: Batch, max_seqlen: int) -> Batch:
+    """Return a pack whose shapes are those of every pack of its token budget: its tail is divided into sequences too.
+
+    Compiled layers and the plans of varlen kernels are made once for each shape. The hidden states of the tail mean
+    nothing and are as many as before.
+
+    Args:
+        batch: A ``PackedBatch`` on the CPU.
+        max_seqlen: Length that no sequence exceeds.
+    """
+    num_tokens = len(batch["input_ids"])
+    cu_seqlens = cover_tail(batch["cu_seqlens"], batch["num_sequences"], num_tokens, max_seqlen, SLOTS_MULTIPLE)
+    static: Any = {**batch, "cu_seqlens": cu_seqlens, "num_tokens": num_tokens, "max_seqlen": max_seqlen}
+    return static
