@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default training engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink, HuggingFaceSink
+from bionemo.llm.training.fast_path import choose_fast_path
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.training.task import PretrainTask
-
-
-logger = logging.getLogger(__name__)
 
 
 class LightningEngine:
@@ -44,12 +41,8 @@ class LightningEngine:
         config = resolved.asked
         if task.objective is not None and (config.compile or config.cuda_graphs):
             raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
-        if (config.compile or config.cuda_graphs) and not has_static_shapes(resolved, task.model_config):
-            logger.warning(
-                "--compile and --cuda-graphs have no effect: no kernel for packs has attention dropout. "
-                "Give --attention-dropout 0."
-            )
         self.resolved, self.task = resolved, task
+        self.fast_path = choose_fast_path(resolved, task.model_config, only_masked_tokens=task.objective is None)
 
     def read_state(self, checkpoint: Path) -> TrainingState:
         """Read how far a run had come, with the optimizer's moments."""
@@ -69,12 +62,12 @@ class LightningEngine:
             load_state(model, loaded.state, source)
         model.attention_kernel = config.attention
         recompute_layers(model.encoder.layers, config.recompute)
-        if has_static_shapes(self.resolved, model.bert_config):
+        if self.fast_path.has_static_shapes:
             compile_layers(model.encoder.layers)
         objective = task.objective
         return BionemoLightningModule(
             model.bert_config,
-            build_forward_step(self.resolved, model.bert_config) if objective is None else objective.forward_step,
+            self.build_forward_step() if objective is None else objective.forward_step,
             optimizer=task.optimizer,
             loss_function=packed_loss if objective is None else objective.loss_function,
             module=model,
@@ -90,9 +83,8 @@ class LightningEngine:
 
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """Precision, accumulation and clipping."""
-        casts = casts_weights(self.resolved, self.architecture(module))
         return {
-            "precision": "32-true" if casts else self.resolved.precision,
+            "precision": "32-true" if self.casts_weights else self.resolved.precision,
             "accumulate_grad_batches": self.resolved.asked.accumulate_grad_batches,
             "gradient_clip": self.task.optimizer.gradient_clip,
         }
@@ -111,27 +103,21 @@ class LightningEngine:
 
     def collate(self, module: pl.LightningModule) -> Callable[[Any], Any]:
         """Static shapes for compiled layers."""
-        if has_static_shapes(self.resolved, self.architecture(module)):
+        if self.fast_path.has_static_shapes:
             return StaticShapes(self.resolved.max_seq_length)
         return as_is
 
+    @property
+    def casts_weights(self) -> bool:
+        """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
+        return self.fast_path.has_static_shapes and self.resolved.precision == "bf16-mixed"
 
-def has_static_shapes(resolved: ResolvedRun, shape: BioBertConfig) -> bool:
-    """Whether layers are compiled or captured; not with attention dropout, which no kernel for packed batches has."""
-    return bool(resolved.asked.compile or resolved.asked.cuda_graphs) and shape.attention_dropout == 0
-
-
-def casts_weights(resolved: ResolvedRun, shape: BioBertConfig) -> bool:
-    """Whether mixed precision means half-precision copies of the weights, which is faster than autocast."""
-    return has_static_shapes(resolved, shape) and resolved.precision == "bf16-mixed"
-
-
-def build_forward_step(resolved: ResolvedRun, shape: BioBertConfig) -> ForwardStep:
-    """Choose how a batch goes through the model."""
-    if not has_static_shapes(resolved, shape):
-        return packed_forward_step
-    return StaticForwardStep(
-        max_seqlen=resolved.max_seq_length,
-        weight_dtype=torch.bfloat16 if casts_weights(resolved, shape) else None,
-        cuda_graphs=resolved.asked.cuda_graphs,
-    )
+    def build_forward_step(self) -> ForwardStep:
+        """Choose how a batch goes through the model."""
+        if not self.fast_path.has_static_shapes:
+            return packed_forward_step
+        return StaticForwardStep(
+            max_seqlen=self.resolved.max_seq_length,
+            weight_dtype=torch.bfloat16 if self.casts_weights else None,
+            cuda_graphs=self.fast_path.cuda_graphs,
+        )
