@@ -135,7 +135,7 @@ LOADS = {
 
 SMALL_RUN = (
     *"--num-layers 4 --hidden-size 128 --num-attention-heads 4 --ffn-hidden-size 512 --max-seq-length 512".split(),
-    *"--tokens-per-batch 2048 --num-steps 60 --log-every-n-steps 5 --val-check-interval 60".split(),
+    *"--tokens-per-batch 2048 --num-steps 24 --log-every-n-steps 2 --val-check-interval 24".split(),
     *"--limit-val-batches 1 --disable-checkpointing --accelerator cpu --num-dataset-workers 0".split(),
 )
 
@@ -175,7 +175,8 @@ def measure_under_load(store_path: Path, folder: Path, rounds: int) -> None:
                 for default_spin in (False, True) if number % 2 else (True, False):
                     rates[default_spin].append(train_rate(store_path, folder, default_spin=default_spin))
         ours, default = statistics.median(rates[False]), statistics.median(rates[True])
-        print(f"  {name:20} short spin {ours:8.0f}, default {default:8.0f}: {ours / default:.2f} x (bar {bar})")
+        rate = f"short spin {ours:8.0f}, default {default:8.0f}: {ours / default:.2f} x (bar {bar})"
+        print(f"  {name:20} {rate}", flush=True)  # a situation takes minutes
 
 
 def main() -> None:
