@@ -54,7 +54,7 @@ def progress_bar(
 class StepProgress:
     """Progress of a training run: a bar on a terminal, elsewhere a log line a minute; on the first rank only.
 
-    The bar shows the step, the latest figures and the time left; log lines go on above it.
+    The bar shows the step, the latest figures and the time left; log lines appear above it.
 
     Args:
         total: Steps of the run.

@@ -26,6 +26,7 @@ OTHER_MEANINGS = {
     "--checkpoint-path": (3, "the example's steps have their own checkpoints, in places of their own"),
     "--data-dir": (3, "cells; archives for training and validation; digits"),
     "--data-path": (6, "the input of a command is its own thing: cells, counts, a folder of files, a text"),
+    "--feature-type": (2, "the converter also takes all of them; ranking needs one"),
     "--format": (2, "of embeddings; of prepared sequences"),
     "--genes": (2, "genes to perturb; how gene tables are merged"),
     "--counts-layer": (2, "tokens and medians also read it as --layer, which the other commands need for the model's"),
