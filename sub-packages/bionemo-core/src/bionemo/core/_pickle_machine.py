@@ -20,7 +20,9 @@ from typing import Any
 from bionemo.core.errors import FormatError
 
 
-_STOP = ord(".")
+_STOP, _MEMOIZE = ord("."), 0x94
+# A mark behind these begins the items of a list or dictionary, which may be memoized.
+_BEFORE_ITEMS = re.compile(rb"[\]}eu](?:\x94|q.)?$", re.DOTALL)
 _MAX_KEY_DEPTH, _MAX_KEY_PARTS = 16, 10_000
 _OPCODE_BYTES = 128  # at most, of what one opcode makes beside its own argument
 _ITEM_BYTES = 128  # of a dictionary or a set
@@ -96,9 +98,12 @@ class PickleMachine:
         for _ in range(self._max_memory_bytes // _OPCODE_BYTES):
             opcode = data[self.position]
             self.position += 1
-            if opcode == _STOP:
+            if opcode == _MEMOIZE:  # every third opcode
+                self._memo[len(self._memo)] = self.stack[-1]
+            elif opcode == _STOP:
                 return self.stack.pop()
-            handlers[opcode](self)
+            else:
+                handlers[opcode](self)
         raise self._too_large()
 
     def spend(self, num_bytes: int) -> None:
@@ -147,7 +152,8 @@ class PickleMachine:
         """Open a stack; a run of numbers and text is read by the standard library, which is 30 times as fast."""
         self._outer_stacks.append(self.stack)
         self.stack = []
-        if run := _PLAIN_RUN.match(self.data, self.position):
+        data, at = self.data, self.position
+        if _BEFORE_ITEMS.search(data[max(0, at - 4) : at - 1]) and (run := _PLAIN_RUN.match(data, at)):
             self.spend(_RUN_BYTES * len(run[0]))
             self.position = run.end()
             self.stack = pickle.loads(b"\x80\x04(" + run[0] + b"l.")  # noqa: S301 numbers and text, by the pattern
@@ -203,10 +209,6 @@ class PickleMachine:
         """Remember the last value."""
         self._memo[index] = self.stack[-1]
 
-    def memoize_next(self) -> None:
-        """Remember the last value under the next number."""
-        self._memo[len(self._memo)] = self.stack[-1]
-
     def recall(self, index: int) -> None:
         """Push what has been remembered."""
         value = self._memo[index]
@@ -221,7 +223,8 @@ class PickleMachine:
         found = self._find(module, name) if isinstance(module, str) and isinstance(name, str) else None
         if found is None:
             raise RestrictedPickleError(f"the pickle asks for '{_printable(module, name)}', which {self._refusal}")
-        self.stack.append(Global(f"{module}.{name}", found) if callable(found) else found)
+        is_function = callable(found) and type(found) is not Global
+        self.stack.append(Global(f"{module}.{name}", found) if is_function else found)
 
     def call(self) -> None:
         """Call a function of the table."""
@@ -351,7 +354,6 @@ _HANDLERS: dict[int, _Handler] = {
         b"p": lambda m: m.memoize(int(m.take_line())),
         b"q": lambda m: m.memoize(m.take(1)[0]),
         b"r": lambda m: m.memoize(_size(m, 4)),
-        b"\x94": PickleMachine.memoize_next,
         b"g": lambda m: m.recall(int(m.take_line())),
         b"h": lambda m: m.recall(m.take(1)[0]),
         b"j": lambda m: m.recall(_size(m, 4)),

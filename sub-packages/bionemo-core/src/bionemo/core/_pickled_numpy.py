@@ -7,6 +7,7 @@ bytes, makes an attacker's numbers into addresses. Here a dtype is made from a n
 exactly the length of its shape, and an array of objects from a list.
 """
 
+import functools
 import math
 import re
 from typing import Any
@@ -28,8 +29,7 @@ class PendingDtype(Pending):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        if not _DTYPE_NAME.fullmatch(name):
-            raise RestrictedPickleError(f"the dtype {name[:50]!r} is not supported")
+        _plain_dtype(name, "=")
         self._name = name
 
     def build(self, state: Any) -> np.dtype[Any]:
@@ -37,7 +37,9 @@ class PendingDtype(Pending):
         order, subarray, names, fields, size = state[1:6]
         if order not in ("<", ">", "=", "|"):
             raise RestrictedPickleError(f"the byte order {order!r} of a dtype")
-        dtype = np.dtype(self._name)
+        if subarray is None and names is None and self._name[0] not in "mM":
+            return _plain_dtype(self._name, order)
+        dtype = _plain_dtype(self._name, "=")
         if dtype.kind in "mM":
             unit, number = (state[8][1][0], state[8][1][1]) if len(state) > 8 else ("generic", 1)
             unit = unit.decode() if isinstance(unit, bytes) else unit
@@ -62,6 +64,16 @@ class PendingDtype(Pending):
         return dtype if order in "=|" else dtype.newbyteorder(order)
 
 
+@functools.lru_cache(maxsize=256)
+def _plain_dtype(name: str, order: Any) -> np.dtype[Any]:
+    if not _DTYPE_NAME.fullmatch(name):
+        raise RestrictedPickleError(f"the dtype {name[:50]!r} is not supported")
+    dtype = np.dtype(name)
+    if dtype.itemsize > _MAX_ITEM_BYTES:
+        raise RestrictedPickleError(f"a dtype of {dtype.itemsize} bytes")
+    return dtype if order in "=|" else dtype.newbyteorder(order)
+
+
 class PendingArray(Pending):
     """An array, before its shape, dtype and content are known."""
 
@@ -79,7 +91,10 @@ class PendingArray(Pending):
 
 def make_dtype(name: Any, *_: Any) -> PendingDtype:
     """Take the place of ``numpy.dtype(name, align, copy)``."""
-    return PendingDtype(name if isinstance(name, str) else str(name, "ascii"))
+    name = name if isinstance(name, str) else str(name, "ascii")
+    if not name:
+        raise RestrictedPickleError("a dtype without a name")
+    return PendingDtype(name)
 
 
 def make_array(kind: Any, *_: Any) -> PendingArray:

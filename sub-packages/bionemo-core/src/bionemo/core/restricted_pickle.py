@@ -8,6 +8,7 @@ adds. NumPy's own constructors are not in it; functions that validate what they 
 """
 
 import collections
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -90,11 +91,7 @@ class RestrictedUnpickler:
         return value
 
     def _find(self, module: str, name: str) -> Any:
-        found = _PLAIN.get((module, name))
-        if found is None and module.partition(".")[0] == "numpy":
-            from bionemo.core._pickled_numpy import ARRAY_FUNCTIONS
-
-            found = ARRAY_FUNCTIONS.get((module, name))
+        found = _find_plain(module, name)
         if found is None and self._extra is not None:
             found = self._extra(module, name) if callable(self._extra) else self._extra.get((module, name))
         return found
@@ -201,6 +198,16 @@ def _items(parent: Any) -> Collection[Any]:
         return parent
     dtype = getattr(parent, "dtype", None)  # of arrays and tensors
     return parent.ravel().tolist() if getattr(dtype, "hasobject", False) else ()
+
+
+@functools.lru_cache(maxsize=256)
+def _find_plain(module: str, name: str) -> Global | None:
+    function = _PLAIN.get((module, name))
+    if function is None and module.partition(".")[0] == "numpy":
+        from bionemo.core._pickled_numpy import ARRAY_FUNCTIONS
+
+        function = ARRAY_FUNCTIONS.get((module, name))
+    return None if function is None else Global(f"{module}.{name}", function)
 
 
 def _ordered_dict(items: Any = ()) -> collections.OrderedDict[Any, Any]:

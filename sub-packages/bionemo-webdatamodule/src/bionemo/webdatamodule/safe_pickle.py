@@ -6,6 +6,7 @@ Tensors are rebuilt over memory that the pickle holds and never reach outside of
 holds one.
 """
 
+import functools
 import io
 import re
 import zipfile
@@ -92,6 +93,7 @@ def _check_torch_file(data: bytes) -> None:
         raise RestrictedPickleError(f"torch cannot load it as plain tensors and containers ({error})") from error
 
 
+@functools.lru_cache(maxsize=256)
 def _find_torch(module: str, name: str) -> Any:
     """Return what takes the place of a name of torch, or None."""
     if module == "torch":
@@ -102,6 +104,7 @@ def _find_torch(module: str, name: str) -> Any:
     return _FUNCTIONS.get((module, name))
 
 
+@functools.lru_cache(maxsize=256)
 def _storage_dtype(module: str, name: str) -> Any:
     """Return the dtype of one of torch's storage types, or None."""
     import torch
