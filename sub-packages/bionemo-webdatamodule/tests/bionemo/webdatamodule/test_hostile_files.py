@@ -17,12 +17,14 @@ def load(path):
 
 
 def test_members(tmp_path):
+    # What runs through the same unpickler as .pyd is tried with a few of the pickles.
+    few = {name: data for name, data in hostile_pickles().items() if len(data) < 1000 or name.startswith("deep")}
     kinds = {
         "pyd": hostile_pickles() | hostile_tensors(),
-        "pth": hostile_pickles(),
+        "pth": few,
         "json": hostile_json(),
         "txt.gz": hostile_gzip(),
-        "pkl.gz": {name: gzip.compress(data) for name, data in hostile_pickles().items()},
+        "pkl.gz": {name: gzip.compress(data) for name, data in few.items()},
     }
     files = {
         f"{kind}: {name}": kind.encode() + b"\n" + data for kind, some in kinds.items() for name, data in some.items()
