@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Python interface of ESM-2: load and save models in Hugging Face layout, and the established names.
+"""The Python interface of ESM-2: load and save models in Hugging Face layout; BioNeMo 2 compatible names.
 
 Nothing here touches torch.distributed.
 """

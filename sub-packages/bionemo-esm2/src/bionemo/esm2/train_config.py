@@ -69,7 +69,9 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
         None, group=MODEL, help="Start from the weights of an ESM-2 folder of transformers."
     )
 
-    min_seq_length: int | None = option(None, group=BATCHES, help="Established padding floor; nothing is padded here.")
+    min_seq_length: int | None = option(
+        None, group=BATCHES, help="Ignored (BioNeMo 2 compatible): packed batches are never padded."
+    )
     max_seq_length: int = option(
         1024, group=BATCHES, help="Longest sequence in tokens with special ones; longer are cropped."
     )

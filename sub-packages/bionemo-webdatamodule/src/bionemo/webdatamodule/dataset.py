@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two datasets under a WebDataModule, both `webdataset.WebDataset`s that stages can be composed onto.
 
-:class:`PlannedDataset` reads local tars after a plan (:mod:`bionemo.webdatamodule.sharding`): exact lengths, disjoint
+:class:`PlannedDataset` reads local tars by a schedule (:mod:`bionemo.webdatamodule.sharding`): exact lengths, disjoint
 parts, an order that follows from seed and epoch. :class:`StreamedDataset` is webdataset's own reader, for remote
 tars and for users who bring their own splitting.
 """
@@ -31,7 +31,7 @@ RankFunction = Callable[[], tuple[int, int]]
 
 
 def data_rank() -> tuple[int, int]:
-    """Return rank and world size: torch.distributed's where it is initialised, else what torchrun announces."""
+    """Return rank and world size: torch.distributed's where it is initialized, else what torchrun announces."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():

@@ -86,7 +86,7 @@ def plan(counts: Sequence[int], order: Sequence[int], reader: Reader, remainder:
         remainder: See :func:`rank_range`.
 
     Returns:
-        Pieces in reading order. Workers beyond the number of shards get none, as in webdataset.
+        Ranges of shards in reading order. Workers beyond the number of shards get none, as in webdataset.
 
     Raises:
         ConfigError: There are fewer samples than ranks and the rest is to be dropped.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established parquet files that say which proteins form a cluster.
+"""BioNeMo 2 compatible parquet files that say which proteins form a cluster.
 
 Training: column ``ur90_id``, a list of member ids for each UniRef50 cluster. Validation: column ``ur50_id``, one id
 for each row. The ids stay in Arrow's compact form: about 20 bytes each instead of some 80 as Python text.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established ESM-2 data module: padded batches from SQLite and parquet, on any Lightning trainer."""
+"""BioNeMo 2 compatible data module of ESM-2: padded batches from SQLite and parquet, on any Lightning trainer."""
 
 import os
 from typing import Any
@@ -31,9 +31,9 @@ class ESMDataModule(PaddedDataModule):
         num_workers: Worker processes of each loader.
         persistent_workers: Whether workers outlive an epoch.
         pin_memory: Whether batches are put into page-locked memory.
-        mask_prob: Share of the residues selected for the loss.
-        mask_token_prob: Share of these that becomes ``<mask>``.
-        mask_random_prob: Share of these that becomes a random token.
+        mask_prob: Probability that a residue is selected for the loss.
+        mask_token_prob: Probability that a selected residue is replaced by ``<mask>``.
+        mask_random_prob: Probability that a selected residue is replaced by a random token.
         random_mask_strategy: From which tokens random ones are drawn.
         tokenizer: As in `ESMMaskedResidueDataset`.
     """

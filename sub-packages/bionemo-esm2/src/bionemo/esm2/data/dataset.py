@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Masked samples from the established SQLite and parquet files: one sample at a time, for padded batches.
+"""Masked samples from BioNeMo 2 compatible SQLite and parquet files: one sample at a time, for padded batches.
 
 A sample is fully determined by (seed, epoch, index): ``numpy.random.default_rng([seed, epoch, index])`` draws, in this
 order, the member of the cluster, the start of the crop and the seed of the mask.
@@ -41,11 +41,11 @@ class ESMMaskedResidueDataset(Dataset[BertSample]):
         clusters: Ids of the members of each cluster.
         seed: Seed of all draws.
         max_seq_length: Longest sample in tokens; longer sequences are cropped to a random window.
-        mask_prob: Share of the residues selected for the loss.
-        mask_token_prob: Share of these that becomes ``<mask>``.
-        mask_random_prob: Share of these that becomes a random token; the rest stays.
+        mask_prob: Probability that a residue is selected for the loss.
+        mask_token_prob: Probability that a selected residue is replaced by ``<mask>``.
+        mask_random_prob: Probability that a selected residue is replaced by a random token; the rest stays.
         random_mask_strategy: From which tokens random ones are drawn.
-        tokenizer: In place of the rules of FASTA files: lower case is read, one final ``*`` is removed, anything else
+        tokenizer: Replaces the rules of FASTA files: lower case is read, one final ``*`` is removed, anything else
             that is no residue is an error.
 
     Raises:

@@ -3,7 +3,7 @@
 """Proteins as packed, masked batches: what pretraining reads.
 
 Everything about a sample is a pure function of (seed, epoch, index): which member of its cluster it is, where it is
-cropped and what is masked. The draws are vectorised hashes, see `bionemo.llm.data.hashed_draws`.
+cropped and what is masked. The draws are vectorized hashes, see `bionemo.llm.data.hashed_draws`.
 """
 
 import numpy as np
@@ -20,14 +20,14 @@ from bionemo.llm.data.packed_dataset import PackedDataset, Samples
 
 
 class PackedProteinDataset(PackedDataset):
-    """Packs of a `TokenBudgetBatchSampler` to batches: ``dataset[pack]``.
+    """Packed batches of proteins for the packs of a `TokenBudgetBatchSampler`: ``dataset[pack]``.
 
     A sequence longer than `max_seq_length` is cropped to a window of that many tokens. The window is drawn after
     ``<cls>`` and ``<eos>`` were added, from all possible starts, so an interior window holds neither (the published
     recipe). Use it with ``DataLoader(dataset, sampler=sampler, batch_size=None)``.
 
     Args:
-        source: Where the sequences are: a `SequenceStore` or a reader of the established SQLite files.
+        source: Where the sequences are: a `SequenceStore` or a reader of BioNeMo 2 compatible SQLite files.
         subset: [n] int64, the clusters (sequences, without `clusters`) that belong to this data set; None: all.
         clusters: Each sample is one member of one cluster, drawn anew in each epoch; None: each sequence on its own.
         seed: Seed of members and crops; masks have theirs in `masking`.
@@ -111,10 +111,10 @@ def build_masking(
 
     Args:
         seed: Seed of the masks.
-        mask_prob: Share of the residues selected for the loss.
-        mask_token_prob: Share of these that becomes ``<mask>``; 1.0 with `random_token_prob` 0.0 selects the same
-            residues and hides all of them.
-        random_token_prob: Share of these that becomes a random token.
+        mask_prob: Probability that a residue is selected for the loss.
+        mask_token_prob: Probability that a selected residue is replaced by ``<mask>``; 1.0 with `random_token_prob`
+            0.0 selects the same residues and masks all of them.
+        random_token_prob: Probability that a selected residue is replaced by a random token.
         strategy: From which tokens random ones are drawn.
     """
     return PackMasking(

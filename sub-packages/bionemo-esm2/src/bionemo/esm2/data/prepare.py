@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Preparing data for pretraining: FASTA to a sequence store, or to the established SQLite and parquet files."""
+"""Preparing data for pretraining: FASTA to a sequence store, or to BioNeMo 2 compatible SQLite and parquet files."""
 
 import os
 import sqlite3
@@ -73,7 +73,7 @@ def write_sqlite(
     on_duplicate_id: DuplicatePolicy | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the established files: ``proteins.db``, ``train_clusters.parquet`` and ``valid_clusters.parquet``.
+    """Write BioNeMo 2 compatible files: ``proteins.db``, ``train_clusters.parquet`` and ``valid_clusters.parquet``.
 
     The sequences go through a store in the same folder first, which checks them; it is removed at the end.
 

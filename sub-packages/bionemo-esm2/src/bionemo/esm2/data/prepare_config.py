@@ -25,7 +25,7 @@ class PrepareESM2DataConfig(FastaFlags):
         None, help="Two columns, representative and member: a tab-separated table (.tsv, .tsv.gz) or .parquet."
     )
     format: Literal["store", "sqlite"] = option(
-        "store", help="store: memory-mapped; sqlite: the established database with two parquet files."
+        "store", help="store: memory-mapped; sqlite: BioNeMo 2 compatible database with two parquet files."
     )
     valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.05)
     seed: int = option_like(SharedFlags, "seed", 42)

@@ -264,7 +264,7 @@ def header_checksum(header: dict[str, Any]) -> int:
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is the folder of a sequence store."""
+    """Check whether a path is the folder of a sequence store."""
     return (Path(path) / HEADER_NAME).is_file()
 
 

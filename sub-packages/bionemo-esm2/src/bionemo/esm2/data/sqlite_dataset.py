@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established protein database: SQLite, table ``protein(id TEXT PRIMARY KEY, sequence TEXT)``.
+"""BioNeMo 2 compatible protein database: SQLite, table ``protein(id TEXT PRIMARY KEY, sequence TEXT)``.
 
 Connections are read-only and opened where they are used, one for each process and thread, so that a reader can be
 handed to data loader workers by fork or by pickle. Many sequences are fetched by one query.
@@ -125,7 +125,7 @@ class SQLiteSequenceSource:
     Args:
         dataset: The database.
         clusters: Its members, in their order, are the numbered sequences.
-        tokenizer: In place of the rules of `encode_protein`.
+        tokenizer: Replaces the rules of `encode_protein`.
         on_illegal: As in `encode_protein`.
     """
 
@@ -197,7 +197,7 @@ def encode_protein(
         db_path: Database, for messages.
         name: Id of the protein.
         sequence: What the database holds.
-        tokenizer: In place of these rules.
+        tokenizer: Replaces these rules.
         on_illegal: Whether a letter that ESM-2 does not know is an error or becomes ``<unk>``.
 
     Returns:

@@ -98,7 +98,7 @@ class BioNeMoESMTokenizer:
 
     @property
     def mask_token_id(self) -> int:
-        """Id that hides a residue."""
+        """Mask token id."""
         return MASK_ID
 
     @property

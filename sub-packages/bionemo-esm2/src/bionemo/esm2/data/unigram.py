@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be predicted without a model: the residue frequencies of the training set, and their cross-entropy.
+"""Unigram baseline: residue frequencies of a training set, and their cross-entropy on other sequences.
 
 A model that has learned nothing but how frequent each residue is reaches this value; below it, it knows more.
 """
@@ -40,7 +40,7 @@ def residue_counts(dataset: PackedProteinDataset, *, max_residues: int = 100_000
 
 
 def residue_frequencies(dataset: PackedProteinDataset) -> NDArray[np.float64]:
-    """[33] float64 by token id, summing to 1: `residue_counts` plus one for each ordinary residue, normalised.
+    """[33] float64 by token id, summing to 1: `residue_counts` plus one for each ordinary residue, normalized.
 
     The one added keeps a residue that occurs in the validation set alone from costing infinitely much.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Established names of ESM-2's attention; the one implementation is ``bionemo.llm.model.attention``."""
+"""BioNeMo 2 compatible names of ESM-2's attention; the one implementation is ``bionemo.llm.model.attention``."""
 
 from bionemo.llm.model.attention import PackedCoreAttention
 

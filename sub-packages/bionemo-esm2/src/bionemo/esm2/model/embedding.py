@@ -18,7 +18,7 @@ class ESM2Embedding(BertEmbedding):
     """Word embeddings, zero at masks and scaled by each sequence's own share of masks.
 
     Every row is multiplied by (1 - 0.12) / (1 - masks / length), where the length counts the sequence's special
-    tokens too. The ratio is taken per sequence, never per pack.
+    tokens too. The ratio is taken per sequence, never per packed batch.
 
     Args:
         config: Sizes.
@@ -40,7 +40,7 @@ class ESM2Embedding(BertEmbedding):
         self.mask_token_id = mask_token_id
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Embed the tokens of a pack; its tail comes out zero.
+        """Embed the tokens of a packed batch; its tail comes out zero.
 
         Args:
             input_ids: [T] int64.

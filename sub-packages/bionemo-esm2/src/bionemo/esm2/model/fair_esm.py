@@ -61,7 +61,7 @@ class FairEsmForm:
     description = "a fair-esm file (.pt)"
 
     def recognizes(self, path: Path) -> bool:
-        """Tell whether it is a ``.pt`` file."""
+        """Check whether it is a ``.pt`` file."""
         return path.is_file() and path.suffix == ".pt"
 
     def load(self, path: Path) -> LoadedModel[ESM2Config]:
@@ -127,7 +127,7 @@ def config_values(content: Mapping[str, Any], tensors: Mapping[str, Tensor], pat
     """Return what config.json would say.
 
     Raises:
-        CheckpointError: The file does not say its number of layers, channels or heads.
+        CheckpointError: The file does not say its number of layers, hidden size or heads.
     """
     settings = content.get("cfg") or content.get("args")
     if isinstance(settings, Mapping):
@@ -175,7 +175,8 @@ def save_fair_esm(tensors: Mapping[str, Tensor], config: ESM2Config, path: Path)
         )
     theirs = {hf_name(name): name for name in fair_esm_names(config.num_layers)}
     named = {**tensors, "lm_head.decoder.weight": tensors["esm.embeddings.word_embeddings.weight"]}
-    state, regression = {}, {}
+    state: dict[str, Tensor] = {}
+    regression: dict[str, Tensor] = {}
     for name, tensor in named.items():
         own = theirs[name]
         part = regression if own.startswith("contact_head.") else state

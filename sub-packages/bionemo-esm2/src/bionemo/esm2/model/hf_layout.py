@@ -139,13 +139,14 @@ class ESM2Layout:
         names = [name for name in reader.remaining if name.endswith("rotary_embeddings.inv_freq")]
         found = [reader.take(name, config.head_dim // 2).read() for name in names]
         if not found:
-            return RotaryEmbedding(config.head_dim, config.rotary_base).inv_freq
+            computed: Tensor = RotaryEmbedding(config.head_dim, config.rotary_base).inv_freq
+            return computed
         if any(not torch.equal(values, found[0]) for values in found):
             raise CheckpointError(f"{names[0]} and other layers' rotary frequencies differ; ESM-2 shares them.")
         return found[0].clone()
 
     def config_to_hf(self, config: ESM2Config) -> dict[str, Any]:
-        """Give config.json, every value written: the defaults of ``EsmConfig`` are not ESM-2's."""
+        """Return config.json, every value written: the defaults of ``EsmConfig`` are not ESM-2's."""
         return {
             "architectures": ["EsmForMaskedLM"],
             "model_type": "esm",

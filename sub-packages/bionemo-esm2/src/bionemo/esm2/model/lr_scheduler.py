@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Established path of the pretraining schedule, which lives in ``bionemo.llm.model.lr_scheduler``."""
+"""BioNeMo 2 compatible path of the pretraining schedule, which lives in ``bionemo.llm.model.lr_scheduler``."""
 
 from bionemo.llm.model.lr_scheduler import WarmupAnnealDecayHold
 
