@@ -11,7 +11,7 @@
 # %% [markdown]
 # ## 1. The h5ad file
 #
-# `scanpy` ships log-normalised values. An archive keeps raw counts, which can be recovered: in each cell the smallest
+# `scanpy` ships log-normalized values. An archive keeps raw counts, which can be recovered: in each cell the smallest
 # non-zero value stands for one molecule.
 
 # %%
@@ -121,7 +121,7 @@ print("features", tuple(features.shape), "labels", tuple(targets.shape), "state"
 # %% [markdown]
 # ## 5. Train
 #
-# A linear model on log-normalised expression, twenty passes over the cells.
+# A linear model on log-normalized expression, twenty passes over the cells.
 
 # %%
 torch.manual_seed(0)

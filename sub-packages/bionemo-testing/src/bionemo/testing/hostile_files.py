@@ -218,7 +218,7 @@ for position in map(int, sys.argv[2:]):
 
 
 def load_each(load: str, files: Mapping[str, bytes], folder: Path) -> dict[str, Outcome]:
-    """Let a loader read hostile files, in a process of its own.
+    """Make a loader read hostile files, in a process of its own.
 
     Args:
         load: Python source that defines ``load(path)``.

@@ -38,7 +38,7 @@ def build_encoder(
 ) -> Encoder:
     """Build the function; neither the blocks behind the layer nor the head are computed.
 
-    On a GPU packs get static shapes: a varlen kernel plans once for each shape.
+    On a GPU packs get static shapes: a varlen kernel prepares itself once for each shape.
 
     Args:
         model: In evaluation mode, on the device where it shall run.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell counts from other values: counts are whole numbers of 0 or more."""
+"""Distinguish counts from other values: counts are whole numbers of 0 or more."""
 
 from dataclasses import dataclass
 

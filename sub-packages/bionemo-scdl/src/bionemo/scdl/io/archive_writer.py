@@ -113,7 +113,7 @@ class ArchiveWriter:
         )
 
     def set_neighbors(self, indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> None:
-        """Add a neighbour graph in CSR form, over all rows of the archive."""
+        """Add a neighbor graph in CSR form, over all rows of the archive."""
         self._neighbors = (indices, indptr, weights)
 
     def finish(self, var_index: VariableFeatureIndex, obs_index: ObservedFeatureIndex, **extra_json: Any) -> None:
@@ -208,7 +208,7 @@ def file_crc32(path: Path) -> int:
 
 
 def keep_other_files(source: Path, target: Path) -> None:
-    """Give a new version of an archive those files of the old one that it does not have itself.
+    """Link those files of an archive's old version that the new one does not have itself.
 
     Arrays that did not change and files that others keep in the folder are linked where the disk can, else copied.
     """

@@ -56,7 +56,7 @@ class ConversionOptions:
             to refuse every other value.
         feature_type: Columns to take where ``var`` has feature types, ``"all"`` for all.
         sum_duplicates: Whether values of one row and column are summed; otherwise each is stored as it stands.
-        neighbor_key: Key of ``obsp`` with neighbours, None for none.
+        neighbor_key: Key of ``obsp`` with neighbors, None for none.
         var_feature_index_name: Column for the names of a ``var`` without columns.
         obs_feature_index_name: Column for the names of an ``obs`` without columns.
         paginated_load_cutoff: Size in MiB from which losses are reported per block of rows.

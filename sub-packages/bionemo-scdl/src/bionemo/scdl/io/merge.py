@@ -225,7 +225,7 @@ def _remapped(columns: np.ndarray, column_map: np.ndarray, dataset: "SingleCellM
 def _merged_neighbors(
     sources: "Sequence[SingleCellMemMapDataset]",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """The neighbour graphs side by side; archives without one contribute cells without neighbours."""
+    """The neighbor graphs side by side; archives without one contribute cells without neighbors."""
     names = [name.value for name in NEIGHBOR_ARRAYS]
     have = [all((Path(source.data_path) / name).is_file() for name in names) for source in sources]
     if not any(have):
@@ -244,7 +244,7 @@ def _merged_neighbors(
             pointers.append(np.full(rows, num_edges, dtype=np.uint64))
         num_rows += rows
     if num_rows >= 2**32:
-        raise DataError(f"{num_rows} rows: neighbour indices are 32-bit. Merge fewer archives.")
+        raise DataError(f"{num_rows} rows: neighbor indices are 32-bit. Merge fewer archives.")
     return np.concatenate(pointers), np.concatenate(indices), np.concatenate(weights)
 
 

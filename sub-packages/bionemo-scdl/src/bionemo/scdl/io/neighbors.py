@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours of cells: a graph over the rows of an archive, in CSR form."""
+"""Neighbors of cells: a graph over the rows of an archive, in CSR form."""
 
 import warnings
 from pathlib import Path
@@ -16,7 +16,7 @@ from bionemo.scdl.util.scdl_constants import NeighborSamplingStrategy
 def open_neighbors(
     folder: Path, dtypes: dict[str, str], *, writable: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Map the neighbour arrays of an archive.
+    """Map the neighbor arrays of an archive.
 
     Returns:
         Pointers, indices and weights; None, with a UserWarning, if the archive has none.
@@ -35,7 +35,7 @@ def open_neighbors(
 
 
 class NeighborAccess:
-    """The neighbour methods of a dataset; they read the arrays that the dataset maps."""
+    """The neighbor methods of a dataset; they read the arrays that the dataset maps."""
 
     load_neighbors: bool
     neighbor_sampling_strategy: NeighborSamplingStrategy
@@ -46,7 +46,7 @@ class NeighborAccess:
     _neighbor_data: np.ndarray
 
     def _neighbor_range(self, cell_index: int) -> slice | None:
-        """The cell's part of the arrays; None where neighbours are switched off."""
+        """The cell's part of the arrays; None where neighbors are switched off."""
         if not self.load_neighbors:
             return None
         if not self._has_neighbors:
@@ -57,17 +57,17 @@ class NeighborAccess:
         return slice(int(self._neighbor_indptr[cell_index]), int(self._neighbor_indptr[cell_index + 1]))
 
     def get_neighbor_indices_for_cell(self, cell_index: int) -> np.ndarray:
-        """Row numbers of a cell's neighbours; empty where neighbours are switched off."""
+        """Row numbers of a cell's neighbors; empty where neighbors are switched off."""
         part = self._neighbor_range(cell_index)
         return np.array([], dtype=int) if part is None else self._neighbor_indices[part]
 
     def get_neighbor_weights_for_cell(self, cell_index: int) -> np.ndarray:
-        """Weights of a cell's neighbours; empty where neighbours are switched off."""
+        """Weights of a cell's neighbors; empty where neighbors are switched off."""
         part = self._neighbor_range(cell_index)
         return np.array([], dtype=float) if part is None else self._neighbor_data[part]
 
     def sample_neighbor_index(self, cell_index: int) -> int:
-        """Row number of one neighbour, the cell itself where it has none.
+        """Row number of one neighbor, the cell itself where it has none.
 
         The strategy RANDOM draws from NumPy's global generator, so seeding that reproduces earlier releases.
         """
@@ -84,7 +84,7 @@ class NeighborAccess:
         return int(np.random.choice(neighbors))  # noqa: NPY002  # seeding the global generator is the contract
 
     def get_neighbor_stats(self) -> dict[str, Any]:
-        """Number of connections, and of neighbours per cell."""
+        """Number of connections, and of neighbors per cell."""
         if not self._has_neighbors:
             return {"has_neighbors": False}
         counts = np.diff(self._neighbor_indptr.astype(np.int64))
@@ -105,7 +105,7 @@ class NeighborAccess:
         return_obs_features: bool = False,
         obs_feature_names: list[str] | None = None,
     ) -> dict[str, Any]:
-        """A row and one of its neighbours, as ``get_row`` returns them."""
+        """A row and one of its neighbors, as ``get_row`` returns them."""
         wanted = (return_var_features, var_feature_names, return_obs_features, obs_feature_names)
         return self._with_neighbor(self.get_row, index, wanted)  # type: ignore[no-any-return]  # mixed into a dataset
 
@@ -117,7 +117,7 @@ class NeighborAccess:
         return_obs_features: bool = False,
         obs_feature_names: list[str] | None = None,
     ) -> dict[str, Any]:
-        """A row and one of its neighbours, as ``get_row_padded`` returns them."""
+        """A row and one of its neighbors, as ``get_row_padded`` returns them."""
         wanted = (return_var_features, var_feature_names, return_obs_features, obs_feature_names)
         return self._with_neighbor(self.get_row_padded, index, wanted)  # type: ignore[no-any-return]  # as above
 

@@ -172,7 +172,7 @@ class RowAccess:
         return RowBatch(values, columns, row_ptr, self.row_dtype)
 
     def prefetch_rows(self, start: int, stop: int) -> None:
-        """Ask the system to read rows ``start`` to ``stop`` into its cache, and go on without waiting."""
+        """Ask the system to read rows ``start`` to ``stop`` into its cache, without waiting."""
         first, last = int(self.row_index[start]), int(self.row_index[stop])
         for array in (self.data, self.col_index):
             advise_needed(array, first, last)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walking over an archive in pieces of whole rows that fit into memory."""
+"""Iterate over an archive in chunks of whole rows that fit into memory."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ import numpy as np
 
 
 def row_chunks(row_ptr: np.ndarray, max_elements: int, first: int = 0, last: int | None = None) -> Iterator[slice]:
-    """Split a range of rows so that each piece holds at most ``max_elements`` stored values.
+    """Split a range of rows so that each chunk holds at most ``max_elements`` stored values.
 
     Args:
         row_ptr: [R + 1] row pointers; read only where needed.
-        max_elements: Values per piece; a longer row is a piece of its own.
+        max_elements: Values per chunk; a longer row is a chunk of its own.
         first: First row.
         last: End of the rows, all of them unless given.
 

@@ -95,10 +95,10 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
             load_block_row_size: Rows per reported block of a large file.
             var_feature_index_name: Column for the gene names of a ``var`` without columns.
             obs_feature_index_name: Column for the cell names of an ``obs`` without columns.
-            load_neighbors: Whether to convert or map neighbours.
+            load_neighbors: Whether to convert or map neighbors.
             neighbor_key: Key of ``obsp`` that holds them.
             neighbor_sampling_strategy: How ``sample_neighbor_index`` chooses.
-            fallback_to_identity: Whether a cell without neighbours silently stands for its own neighbour.
+            fallback_to_identity: Whether a cell without neighbors silently stands for its own neighbor.
             data_dtype: Dtype of the values to convert to (float32 unless given), or of an archive that records none.
             data_dtype_tolerance: Difference up to which a converted value counts as unchanged.
             use_X_not_raw: Whether to convert ``X`` instead of ``raw.X``.

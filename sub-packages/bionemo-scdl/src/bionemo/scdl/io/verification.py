@@ -26,7 +26,7 @@ def verify_archive(folder: Path) -> list[str]:
     """Read every file of an archive.
 
     Checked are sizes and checksums (where the archive records them), the header against the files, the row pointers,
-    every column number against the width of its row, and the neighbour graph.
+    every column number against the width of its row, and the neighbor graph.
 
     Returns:
         One line for each problem, naming the file; empty for a sound archive.
@@ -141,7 +141,7 @@ def _neighbor_problems(dataset: "SingleCellMemMapDataset") -> list[str]:
     num_rows = len(dataset.row_index) - 1
     problem = check_row_pointers(folder / names[1], dataset.dtypes[names[1]], indices.size, num_rows)
     if problem is None and weights.size != indices.size:
-        problem = f"{folder / names[2]}: {weights.size} weights for {indices.size} neighbours."
+        problem = f"{folder / names[2]}: {weights.size} weights for {indices.size} neighbors."
     if problem is None and indices.size and int(indices.max()) >= num_rows:
         problem = f"{folder / names[0]}: names row {int(indices.max())} of {num_rows}."
     return [] if problem is None else [problem]

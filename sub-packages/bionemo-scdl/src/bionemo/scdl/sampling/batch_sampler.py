@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of row numbers by a global plan that every rank can compute and that any number of ranks can continue.
+"""Batches of row numbers by a global schedule that every rank can compute and that any number of ranks can continue.
 
-The plan of an epoch is a list of batches, a pure function of (seed, epoch). Rank r of W takes every W-th batch of it.
+The schedule of an epoch is a list of batches, a pure function of (seed, epoch). Rank r of W takes every W-th of them.
 The whole state is therefore two integers, the epoch and the global position in it, and does not depend on W.
 """
 
@@ -15,7 +15,7 @@ from bionemo.core.errors import ConfigError
 
 
 class GlobalBatchSampler(ABC):
-    """Base of the samplers: hands out this rank's share of the plan, from a position on.
+    """Base of the samplers: hands out this rank's share of the schedule, from a position on.
 
     Give it to ``DataLoader(dataset, batch_sampler=...)`` or to :class:`~.prefetch_loader.PrefetchLoader`. One pass of
     ``iter`` is one epoch, or what is left of it; the next pass is the next epoch.
@@ -35,9 +35,9 @@ class GlobalBatchSampler(ABC):
 
         Args:
             batch_size: Rows per batch and rank.
-            seed: Of the plan, in [0, 2**32).
+            seed: Of the schedule, in [0, 2**32).
             rank: Of this process, in [0, world_size).
-            world_size: Number of processes that share the plan.
+            world_size: Number of processes that share the schedule.
             drop_uneven: Whether to leave out the last ``batches % world_size`` batches of an epoch, so that every rank
                 gets equally many. Switched off, some ranks get one more.
             endless: Whether to go on into the next epochs without end; then no batch is left out.
@@ -54,11 +54,11 @@ class GlobalBatchSampler(ABC):
     @property
     @abstractmethod
     def batches_per_epoch(self) -> int:
-        """Number of batches in the plan of an epoch, of all ranks together."""
+        """Number of batches in the schedule of an epoch, of all ranks together."""
 
     @abstractmethod
     def global_batch(self, epoch: int, position: int) -> np.ndarray:
-        """Row numbers of one batch of the plan, int64; the same on every rank."""
+        """Row numbers of one batch of the schedule, int64; the same on every rank."""
 
     def before_batch(self, epoch: int, position: int) -> None:  # noqa: B027  # most samplers do not read ahead
         """Called when a batch is about to be handed out; samplers that read ahead start doing so here."""
@@ -98,11 +98,11 @@ class GlobalBatchSampler(ABC):
             self.epoch, self.position = epoch, 0
 
     def state_dict(self, *, ahead: int = 0) -> dict[str, int]:
-        """Where the plan is to be continued, on this or any other number of ranks.
+        """Return where the schedule is to be continued, on this or any other number of ranks.
 
         Args:
-            ahead: Batches that a loader has taken from this sampler but not yet handed to the training loop. 0 is
-                right without worker processes; :class:`PrefetchLoader` counts them itself.
+            ahead: Batches that a loader has taken from this sampler but not yet handed to the training loop. 0
+                without worker processes; :class:`PrefetchLoader` counts them itself.
         """
         epoch, position = self.epoch, self.position
         if ahead and position == 0 and not self.endless:

@@ -37,7 +37,7 @@ class BlockShuffleSampler(GlobalBatchSampler):
         Args:
             dataset: The archive, whose blocks are then read ahead; or a number of rows.
             batch_size: Rows per batch and rank.
-            block_size: Neighbouring rows read together.
+            block_size: Neighboring rows read together.
             pool_size: Rows shuffled among each other; a multiple of ``block_size``.
             drop_last: Whether to leave out an incomplete last batch.
             **options: ``seed``, ``rank``, ``world_size``, ``drop_uneven``, ``endless`` of the base class.
@@ -57,11 +57,11 @@ class BlockShuffleSampler(GlobalBatchSampler):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Number of batches in the plan of an epoch, of all ranks together."""
+        """Number of batches in the schedule of an epoch, of all ranks together."""
         return num_batches(self.num_rows, self.batch_size, drop_last=self.drop_last)
 
     def global_batch(self, epoch: int, position: int) -> np.ndarray:
-        """Row numbers of one batch of the plan, int64."""
+        """Row numbers of one batch of the schedule, int64."""
         start = position * self.batch_size
         stop = min(start + self.batch_size, self.num_rows)
         parts = []

@@ -109,11 +109,11 @@ class WeightedSampler(GlobalBatchSampler):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Number of batches in the plan of an epoch, of all ranks together."""
+        """Number of batches in the schedule of an epoch, of all ranks together."""
         return num_batches(self.num_samples, self.batch_size, drop_last=False)
 
     def global_batch(self, epoch: int, position: int) -> np.ndarray:
-        """Row numbers of one batch of the plan, int64."""
+        """Row numbers of one batch of the schedule, int64."""
         rng = rng_for(self.seed, Stream.SHUFFLE, epoch=epoch, index=position)
         drawn = rng.random(self.batch_size) * self._cumulative[-1]
         # Rounding may reach the total itself, one past the last row that can be drawn.

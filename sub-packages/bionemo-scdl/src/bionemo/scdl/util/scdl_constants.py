@@ -35,7 +35,7 @@ class Mode(str, Enum):  # str() of a member is part of the contract
 
 
 class NeighborSamplingStrategy(str, Enum):  # str() of a member is part of the contract
-    """How one neighbour of a cell is chosen."""
+    """How one neighbor of a cell is chosen."""
 
     RANDOM = "random"
     FIRST = "first"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The established collate functions: rows of one batch become one sparse matrix."""
+"""BioNeMo 2 compatible collate functions: rows of one batch become one sparse matrix."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def collate_sparse_matrix_batch(batch: Sequence[torch.Tensor], *, num_columns: i
 
 
 def collate_neighbor_sparse_matrix_batch(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put cells and their neighbours into two sparse CSR matrices.
+    """Put cells and their neighbors into two sparse CSR matrices.
 
     Args:
         batch: Dicts as ``get_row_with_neighbor`` returns them; values and columns may be arrays or lists.

@@ -67,7 +67,7 @@ def hidden_states_at(model: MegatronBioBertModel, batch: Mapping[str, Any], num_
 def with_static_shapes(batch: Batch, max_seqlen: int) -> Batch:
     """Return a pack whose shapes are those of every pack of its token budget: its tail is divided into sequences too.
 
-    Compiled layers and the plans of varlen kernels are made once for each shape. The hidden states of the tail mean
+    Compiled layers and the metadata of varlen kernels are made once for each shape. The hidden states of the tail mean
     nothing and are as many as before.
 
     Args:

@@ -35,7 +35,7 @@ def check_dropout(
     """Compare result and gradients under dropout with float32; torch's generators are left as they were.
 
     Args:
-        plan: Kernel metadata of a pack from its ``cu_seqlens``, N and D.
+        plan: Kernel metadata of a packed batch from its ``cu_seqlens``, N and D.
         attend: The kernel.
         num_heads: N.
         head_dim: D.

@@ -111,7 +111,7 @@ def choose_kernel_with_dropout(num_heads: int, head_dim: int, dtype: torch.dtype
     """Choose a kernel that drops attention weights, once for each shape and device; arguments as in `choose_kernel`.
 
     Returns:
-        A key of ``KERNELS``, or None: no kernel has a dropout that is right here.
+        A key of ``KERNELS``, or None: no kernel here has a dropout that passes the check.
     """
     for name, kernel in KERNELS.items():
         if kernel.attend_with_dropout is None or not is_installed(name):
