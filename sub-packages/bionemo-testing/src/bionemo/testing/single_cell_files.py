@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.sparse as sp
+
+from bionemo.core.optional_deps import require
 
 
 def write_anndata_06(path: Path, parts: Mapping[str, Any], *, raw: Mapping[str, Any] | None = None) -> Path:
     """Write a file as anndata 0.6.22 did: tables of records, categories in ``uns`` and ``raw.cat``."""
-    with h5py.File(path, "w") as file:
+    with require("h5py", extra="h5py").File(path, "w") as file:
         _write_matrix(file, "X", parts["X"])
         file["obs"] = parts["obs"]
         file["var"] = parts["var"]
@@ -29,8 +29,8 @@ def write_anndata_06(path: Path, parts: Mapping[str, Any], *, raw: Mapping[str, 
 
 def write_tenx(path: Path, counts: np.ndarray, features: Mapping[str, list[str]] | None, genes: list[str]) -> Path:
     """Write a matrix as Cell Ranger does: version 3 with ``features``, version 2 without."""
-    by_genes = sp.csc_matrix(counts.T)
-    with h5py.File(path, "w") as file:
+    by_genes = require("scipy.sparse", extra="scipy").csc_matrix(counts.T)
+    with require("h5py", extra="h5py").File(path, "w") as file:
         group = file.create_group("matrix" if features else "GRCh38")
         group["barcodes"] = np.array([f"AAC{i}-1" for i in range(len(counts))], dtype="S")
         for name in ("data", "indices", "indptr"):
@@ -46,8 +46,8 @@ def write_tenx(path: Path, counts: np.ndarray, features: Mapping[str, list[str]]
     return path
 
 
-def _write_matrix(file: h5py.File, place: str, matrix: Any) -> None:
-    if not sp.issparse(matrix):
+def _write_matrix(file: Any, place: str, matrix: Any) -> None:
+    if isinstance(matrix, np.ndarray):
         file[place] = matrix
         return
     group = file.create_group(place)
