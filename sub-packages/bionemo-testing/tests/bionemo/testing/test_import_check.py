@@ -91,7 +91,10 @@ def test_the_interpreter_sees_no_gpu(monkeypatch):
 
 NEED_TORCH_OR_LIGHTNING = {
     f"bionemo.testing.{name}"
-    for name in ("callbacks", "exact_attention", "harnesses.stop_and_go", "megatron_on_cpu", "testing_callbacks")
+    for name in (
+        *("callbacks", "equal_weights", "exact_attention", "harnesses.stop_and_go", "megatron_on_cpu"),
+        "testing_callbacks",
+    )
 }
 
 

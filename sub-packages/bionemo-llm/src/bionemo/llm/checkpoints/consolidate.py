@@ -23,8 +23,7 @@ from bionemo.llm.checkpoints.hf_directory import (
 )
 from bionemo.llm.checkpoints.layouts import find_layout
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, is_optimizer, moment_names
-from bionemo.llm.checkpoints.training_state import STATE_DIR
-from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

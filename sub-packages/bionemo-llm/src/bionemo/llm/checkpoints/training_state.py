@@ -19,9 +19,9 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import write_json
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors, write_tensors
 from bionemo.llm.training.optimizer import trainable_parameters
+from bionemo.llm.training.run_directory import STATE_DIR
 
 
-STATE_DIR = "training_state"
 FORMAT_VERSION = 1
 
 

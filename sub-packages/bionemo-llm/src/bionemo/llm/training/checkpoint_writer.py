@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from bionemo.core.errors import BionemoError
 from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, save_checkpoint
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.checkpoints.training_state import STATE_DIR, write_training_state
+from bionemo.llm.checkpoints.training_state import write_training_state
 from bionemo.llm.training.callbacks import MetricsWriter
-from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.stop_requests import RunStopped, StopRequests
 

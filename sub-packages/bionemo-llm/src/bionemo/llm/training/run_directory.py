@@ -17,12 +17,13 @@ from bionemo.core.errors import CheckpointError, ConfigError, DataFileError
 from bionemo.core.files import remove_leftovers
 from bionemo.core.ranks import process_rank
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.checkpoints.training_state import STATE_DIR
 from bionemo.llm.training.stop_requests import SIGNALS
 
 
 logger = logging.getLogger(__name__)
 
+STATE_DIR = "training_state"
+"""Folder in a checkpoint that holds what a resumed run needs beside the weights."""
 CHECKPOINT_NAME = re.compile(r"step-(\d{8})")
 
 

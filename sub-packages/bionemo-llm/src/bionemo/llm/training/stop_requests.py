@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ class StopRequests:
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
         return under_torchrun and time.monotonic() - self._requested_at < TORCHRUN_REPEATS_S
 
-    def exit_code(self, signum: int, trainer: pl.Trainer) -> int:
+    def exit_code(self, signum: int, trainer: "pl.Trainer") -> int:
         """Return the exit code of this rank after a stop that all ranks have taken part in.
 
         It is 128 + signal, but 0 where a launcher would take that for a failure: torchrun would start the ranks
