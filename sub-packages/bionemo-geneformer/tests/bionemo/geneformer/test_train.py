@@ -72,6 +72,15 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Runs are compared bit for bit, also with children's: sums depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def reference_run(cell_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny(cell_files, tmp_path_factory.mktemp("reference")))
