@@ -3,6 +3,7 @@
 """Runs that are stopped: real processes with loader workers, signals to their whole group, in every phase."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -85,12 +86,13 @@ def run_in_child(connection: Connection) -> None:
 
 
 def slowly(marker: Path) -> Callable[..., None]:
-    """A validation that takes long, and says when it has begun."""
+    """A validation that takes long, and marks each of its batches."""
     original = CheckpointWriter.on_validation_batch_end
 
     def on_validation_batch_end(self: CheckpointWriter, *args: object) -> None:
-        marker.touch()
-        time.sleep(0.2)
+        with marker.open("a") as file:
+            file.write("batch\n")
+        time.sleep(1.0)
         original(self, *args)
 
     return on_validation_batch_end
@@ -167,6 +169,7 @@ def test_a_signal_to_the_group_saves_everything_and_ends_the_command(
     assert not (run_dir / ".lock").exists()
     if phase == "validation":
         assert step == 5
+        assert marker.read_text() == "batch\n"  # the others were not waited for
         return
     straight = tmp_path / "straight"
     changes = {"num_steps": step + 2, "scheduler_num_steps": NUM_STEPS, "num_dataset_workers": workers}
@@ -191,3 +194,41 @@ def test_a_second_interrupt_leaves_at_once(fasta: Path, tmp_path: Path) -> None:
     finally:
         status = child.reap()
     assert status == 130
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
+def test_stops_at_random_moments(signum: signal.Signals, fasta: Path, tmp_path: Path) -> None:
+    """Fifty signals to the group, at moments of the whole running time: resumed, each ends as if it never came."""
+    changes = {"num_steps": 12, "save_interval": 3, "val_check_interval": 4, "num_dataset_workers": 2}
+    marker, straight = tmp_path / "marker", tmp_path / "straight"
+    child = start(flags(fasta, straight, **changes), marker)
+    began = time.monotonic()
+    try:
+        assert child.connection.poll(120)
+        assert child.connection.recv() == 0
+    finally:
+        child.reap()
+    duration = time.monotonic() - began
+    expected = read_tensors(straight / "esm2/checkpoints/last/model.safetensors")
+    for moment in np.random.default_rng(int(signum)).uniform(0, duration, size=50):
+        shutil.rmtree(tmp_path / "esm2", ignore_errors=True)
+        child = start(flags(fasta, tmp_path, **changes), marker)
+        try:
+            if not child.connection.poll(moment):
+                os.killpg(child.pid, signum)
+                if signum != signal.SIGKILL:
+                    assert child.connection.poll(60)
+                    assert child.connection.recv() in (0, 128 + signum)
+        finally:
+            child.reap()
+        if signum != signal.SIGKILL and (run := RunDirectory(tmp_path / "esm2")).latest_checkpoint() is not None:
+            assert rows(run.path) == int(run.latest_checkpoint().name.removeprefix("step-"))
+        child = start([*flags(fasta, tmp_path, **changes), "--resume-if-exists"], marker)
+        try:
+            assert child.connection.poll(120)
+            assert child.connection.recv() == 0
+        finally:
+            child.reap()
+        ours = read_tensors(tmp_path / "esm2/checkpoints/last/model.safetensors")
+        assert all(torch.equal(ours[name], tensor) for name, tensor in expected.items())

@@ -151,7 +151,7 @@ class BionemoLightningModule(pl.LightningModule):
         if self._model_transform is not None:
             self.module, self._model_transform = self._model_transform(self.module), None
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Build optimizer and schedule, and put them where a resumed run had them."""
         assert self.module is not None
         settings = self.optimizer_config

@@ -15,14 +15,14 @@ from bionemo.core.files import atomic_directory, write_json
 from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
 from bionemo.llm.checkpoints.hf_directory import (
     CONFIG_FILE,
-    WEIGHTS_FILE,
     HuggingFaceLayout,
-    read_json,
     write_checksums,
     write_tensors,
 )
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.layouts import find_layout
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, is_optimizer, moment_names
+from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE
 from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 
 

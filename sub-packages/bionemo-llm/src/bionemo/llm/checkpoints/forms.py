@@ -16,7 +16,7 @@ from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILES
 
 logger = logging.getLogger(__name__)
 
-ConfigT = TypeVar("ConfigT", covariant=True)
+ConfigT = TypeVar("ConfigT")
 
 
 class CheckpointForm(Protocol[ConfigT]):

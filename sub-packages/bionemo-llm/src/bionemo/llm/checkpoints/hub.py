@@ -128,7 +128,8 @@ class HubRepository:
         from huggingface_hub import HfApi, constants
 
         if constants.HF_HUB_OFFLINE:
-            return self._only_cached(None)
+            self._only_cached(None)
+            return None
 
         def ask() -> frozenset[str]:
             info = HfApi().model_info(self.name.repo, revision=self.name.revision)
@@ -137,7 +138,8 @@ class HubRepository:
         try:
             return hub_answer(ask, str(self.name))
         except UnreachableError as error:
-            return self._only_cached(error)
+            self._only_cached(error)
+            return None
 
     def _only_cached(self, error: CheckpointError | None) -> None:
         """Use the cache's copy, with a warning where the server could not be asked."""

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import write_json
-from bionemo.llm.checkpoints.hf_directory import file_checksum, read_json, write_tensors
+from bionemo.llm.checkpoints.hf_directory import file_checksum, write_tensors
+from bionemo.llm.checkpoints.json_files import read_json
 
 
 SHARDS_DIR = "shards"

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from bionemo.core.data.size_aware_batching import PlanPosition
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import write_json
-from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors, write_tensors
+from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.training.optimizer import trainable_parameters
 from bionemo.llm.training.run_directory import STATE_DIR
 

@@ -119,7 +119,8 @@ class ShardedSink:
         config = self.layout.config_to_hf(module.bert_config)
         write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True) + "\n")
         self.layout.save_tokenizer(folder)
-        optimizer = module.optimizers(use_pl_optimizer=False)
+        optimizer: Any = module.optimizers(use_pl_optimizer=False)
+        schedule: Any = module.lr_schedulers()
         groups = [
             {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")} for group in optimizer.param_groups
         ]
@@ -128,7 +129,7 @@ class ShardedSink:
             progress=module.progress,
             fingerprint=self.fingerprint,
             groups=groups,
-            schedule=module.lr_schedulers(),
+            schedule=schedule,
             metrics=dict(metrics),
             engine="megatron",
             layout=layout_name(self.layout),
@@ -169,7 +170,7 @@ def own_pieces(module: MegatronLightningModule, *, copy: bool) -> list[Piece]:
         module: What is saved.
         copy: Copy to the host, so that training may continue.
     """
-    rank = parallel_state.get_data_parallel_rank(with_context_parallel=True)
+    rank = int(parallel_state.get_data_parallel_rank(with_context_parallel=True))
     loads = [0] * parallel_state.get_data_parallel_world_size(with_context_parallel=True)
 
     def shared_out(part: ShardedTensor, size_bytes: int) -> bool:
@@ -236,7 +237,8 @@ def load_shards(module: MegatronLightningModule, checkpoint: Path, state: Traini
         for shard in optimizer_shards(module.mcore_optimizer):
             _load_moments(reader, parts[id(shard.parameter)], shard)
             shard.state["step"].fill_(state.progress.step)
-    optimizer, schedule = module.optimizers(use_pl_optimizer=False), module.lr_schedulers()
+    optimizer: Any = module.optimizers(use_pl_optimizer=False)
+    schedule: Any = module.lr_schedulers()
     schedule.load_state_dict(state.schedule)
     for group, lr in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
         group["lr"] = lr

@@ -46,7 +46,8 @@ def draw_apart(layers: Iterable[nn.Module], *, sequence_parallel: bool) -> None:
     if sequence_parallel or parallel_state.get_tensor_model_parallel_world_size() == 1:
         return
     for layer in layers:
-        attention: Any = layer.self_attention.core_attention
+        self_attention: Any = layer.self_attention
+        attention = self_attention.core_attention
         if attention.attention_dropout > 0:
             attention.forward = partial(_apart, attention.forward)
 

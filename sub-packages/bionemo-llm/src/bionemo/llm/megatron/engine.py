@@ -14,7 +14,8 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import CheckpointError, ConfigError
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state

@@ -149,17 +149,20 @@ class MegatronLightningModule(pl.LightningModule):
     @property
     def pieces(self) -> list[MegatronBioBertModel]:
         """All of them, in the order of their layers."""
-        return [self.model, *(piece.model for piece in self.further_pieces)]
+        further: Any = self.further_pieces
+        return [self.model, *(piece.model for piece in further)]
 
     @property
     def mcore_optimizer(self) -> Any:
         """Megatron's optimizer without NeMo's wrapper."""
-        return self.optimizers(use_pl_optimizer=False).mcore_optimizer
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        return optimizer.mcore_optimizer
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Build Megatron's optimizer and our schedule; a resumed run's state comes in ``on_fit_start``."""
+        strategy: Any = self.trainer.strategy  # NeMo's
         optimizer, schedule = build_megatron_optimizer(
-            self.trainer.strategy.megatron_parallel, self.optimizer_config, self.optim.config
+            strategy.megatron_parallel, self.optimizer_config, self.optim.config
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
-from torch.distributed import DistStoreError, PrefixStore, Store, TCPStore
+from torch.distributed import (  # type: ignore[attr-defined]  # torch does not list them as exports
+    DistStoreError,
+    PrefixStore,
+    Store,
+    TCPStore,
+)
 
 from bionemo.core.errors import ParallelismError
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bionemo.llm.training.parallel_config import ParallelConfig
 
 
-LOOPS = (fit_loop, evaluation_loop, prediction_loop)
+LOOPS: tuple[Any, ...] = (fit_loop, evaluation_loop, prediction_loop)
 
 
 def build_strategy(
@@ -150,7 +150,8 @@ def _strategy_class() -> type:
 
         def setup_megatron_parallel(self, trainer: pl.Trainer) -> None:
             """Wrap the model without NeMo's way to more model chunks, a record of every constructor's arguments."""
-            number, self.virtual_pipeline_model_parallel_size = self.virtual_pipeline_model_parallel_size, None
+            number = getattr(self, "virtual_pipeline_model_parallel_size")  # noqa: B009 set by a class without types
+            self.virtual_pipeline_model_parallel_size: int | None = None
             super().setup_megatron_parallel(trainer)
             self.virtual_pipeline_model_parallel_size = number
 

@@ -20,7 +20,7 @@ LOGIT_COEFFICIENTS = (1.5940521914, 0.0754284118, -0.0009573994, 8.4129e-06)
 def gelu(x: Tensor) -> Tensor:
     """Return ``x * P(x)``, P the normal distribution function (Hendrycks and Gimpel 2016, the exact form)."""
     if x.is_cuda and x.dtype == torch.bfloat16 and torch.compiler.is_compiling():
-        result: Tensor = BFloat16Gelu.apply(x)
+        result: Tensor = BFloat16Gelu.apply(x)  # type: ignore[no-untyped-call]  # torch has no type for it
         return result
     return F.gelu(x)
 
@@ -48,4 +48,5 @@ class BFloat16Gelu(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         exact = x.float()
         density = 0.3989422804 * torch.exp(-0.5 * exact * exact)
-        return (grads[0].float() * (normal_cdf(exact) + exact * density)).to(x.dtype)
+        gradient: Tensor = (grads[0].float() * (normal_cdf(exact) + exact * density)).to(x.dtype)
+        return gradient

@@ -77,7 +77,7 @@ class PackedCoreAttention(nn.Module):
         """
         table = attention_mask
         query, key, value = query.squeeze(1), key.squeeze(1), value.squeeze(1)
-        if table.cos is not None:
+        if table.cos is not None and table.sin is not None:
             query, key = rotate(query, table.cos, table.sin), rotate(key, table.cos, table.sin)
         dropout = self.attention_dropout if self.training else 0.0
         if table.kernel is not None:

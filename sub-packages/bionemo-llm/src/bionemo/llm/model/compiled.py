@@ -78,7 +78,6 @@ def compile_with_inductor(graph: fx.GraphModule, inputs: list[torch.Tensor]) -> 
         with V.set_choices_handler(WholeRows()):
             return compile_fx_inner(*arguments, **settings)
 
-    compiled: Callable[..., Any] = compile_fx(
-        graph, inputs, inner_compile=compile_inner, config_patches=INDUCTOR_OPTIONS
-    )
+    result: Any = compile_fx(graph, inputs, inner_compile=compile_inner, config_patches=INDUCTOR_OPTIONS)
+    compiled: Callable[..., Any] = result
     return compiled

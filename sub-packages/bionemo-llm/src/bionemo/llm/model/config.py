@@ -140,7 +140,8 @@ class MegatronBioNeMoModelConfig(BionemoModelConfig[Any]):
         Raises:
             CheckpointError: There is no checkpoint of this family.
         """
-        from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, read_json
+        from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE
+        from bionemo.llm.checkpoints.json_files import read_json
 
         stored = self.hf_layout().config_from_hf(read_json(Path(path) / CONFIG_FILE), str(path))
         kept = self.override_parent_fields

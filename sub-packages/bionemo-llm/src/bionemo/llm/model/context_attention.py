@@ -109,7 +109,7 @@ def _varlen_attention(query: Tensor, key: Tensor, value: Tensor, table: ContextT
         return torch.zeros_like(query) + 0 * (key.sum() + value.sum())  # keeps the ranks' collectives together
     longest, num_keys = table.pack.max_seqlen, table.pack.num_tokens
     query, key, value = query[: table.num_queries].contiguous(), key[:num_keys], value[:num_keys]
-    context: Tensor = varlen_attn(
+    context = varlen_attn(
         query,
         key.contiguous(),
         value.contiguous(),
@@ -119,6 +119,7 @@ def _varlen_attention(query: Tensor, key: Tensor, value: Tensor, table: ContextT
         longest,
         scale=scale,
     )
+    assert isinstance(context, Tensor)  # a pair with return_aux
     return F.pad(context, (0, 0, 0, 0, 0, tail)) if tail else context
 
 

@@ -50,7 +50,7 @@ class PlainLinear(nn.Linear):
         if bias:
             nn.init.zeros_(self.bias)
 
-    def forward(self, input_: Tensor) -> tuple[Tensor, None]:
+    def forward(self, input_: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # Megatron's signature
         """Apply the layer to the last dimension."""
         return super().forward(input_), None
 

@@ -20,6 +20,8 @@ class RotaryEmbedding(nn.Module):
         base: Longest wavelength divided by 2 pi.
     """
 
+    inv_freq: Tensor
+
     def __init__(self, head_dim: int, base: float = 10_000.0) -> None:
         super().__init__()
         exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim
@@ -27,7 +29,7 @@ class RotaryEmbedding(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
         exact = self.inv_freq
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no type for it
         self.inv_freq = exact.to(self.inv_freq.device)
         return self
 
@@ -57,7 +59,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         [T, heads, head_dim] of the dtype of ``x``, computed in float32.
     """
     if not x.is_cuda and x.dtype == torch.float32:
-        rotated: Tensor = _RotateOnHost.apply(x, cos, sin)
+        rotated: Tensor = _RotateOnHost.apply(x, cos, sin)  # type: ignore[no-untyped-call]  # torch has no type for it
         return rotated
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)

@@ -101,7 +101,7 @@ class CastWeights(nn.Module):
         cast: dict[str, Tensor] = {}
         for group in self._groups:
             names, parameters = zip(*group, strict=True)
-            cast.update(zip(names, _CastTogether.apply(self.dtype, *parameters), strict=True))
+            cast.update(zip(names, _cast_together(self.dtype, *parameters), strict=True))
         return torch.func.functional_call(self.module, cast, inputs)
 
 
@@ -123,10 +123,13 @@ class _CastTogether(torch.autograd.Function):
         return None, *(None if grad is None else next(cast) for grad in grads)
 
 
+_cast_together: Any = _CastTogether.apply
+
+
 def _cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
     cast = tuple(torch.empty_like(x, dtype=dtype) for x in tensors)
     if cast:
-        torch._foreach_copy_(cast, tensors)
+        torch._foreach_copy_(cast, list(tensors))
     return cast
 
 
@@ -155,7 +158,7 @@ class StaticForwardStep:
         graphed = self.cuda_graphs and module.training and torch.is_grad_enabled()
         shape = tuple(len(x) for x in inputs) if graphed else ()
         if shape not in self._forwards:
-            forward = self._build(module)
+            forward: Any = self._build(module)
             if graphed:
                 sample = tuple(x.clone() for x in inputs)
                 forward = torch.cuda.make_graphed_callables(forward, sample, allow_unused_input=True)

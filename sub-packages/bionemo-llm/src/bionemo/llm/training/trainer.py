@@ -155,7 +155,7 @@ def build_trainer(
 def continue_from(trainer: pl.Trainer, step: int, accumulate_grad_batches: int) -> None:
     """Set a fresh trainer's counters to the steps that an earlier run did, so that intervals and the end are kept."""
     epoch_loop = trainer.fit_loop.epoch_loop
-    batches = epoch_loop.batch_progress.total
+    batches: Any = epoch_loop.batch_progress.total
     batches.ready = batches.started = batches.processed = batches.completed = step * accumulate_grad_batches
     optimizer_steps = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
     optimizer_steps.ready = optimizer_steps.completed = step

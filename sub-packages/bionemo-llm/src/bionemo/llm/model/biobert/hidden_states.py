@@ -51,11 +51,13 @@ def hidden_states_at(model: MegatronBioBertModel, batch: Mapping[str, Any], num_
     if num_blocks == len(model.encoder.layers):  # also the final LayerNorm, where the model has one
         return model.forward_packed(*inputs, num_tokens=batch["num_tokens"], skip_logits=True).hidden_states
     input_ids, position_ids, cu_seqlens, max_seqlen = inputs
-    if model.embedding.position_embeddings is not None and max_seqlen > model.embedding.max_positions:
+    embedding = model.embedding
+    assert embedding is not None  # a whole model
+    if embedding.position_embeddings is not None and max_seqlen > embedding.max_positions:
         raise ConfigError(
-            f"a sequence of {max_seqlen} tokens exceeds the {model.embedding.max_positions} learned positions."
+            f"a sequence of {max_seqlen} tokens exceeds the {embedding.max_positions} learned positions."
         )
-    hidden_states: Tensor = model.embedding(input_ids, position_ids, cu_seqlens)
+    hidden_states: Tensor = embedding(input_ids, position_ids, cu_seqlens)
     kernel = model.choose_kernel(hidden_states)
     table = model.sequence_table(position_ids, cu_seqlens, max_seqlen, batch["num_tokens"], kernel=kernel)
     hidden_states = hidden_states.unsqueeze(1)
@@ -77,4 +79,5 @@ def with_static_shapes(batch: Batch, max_seqlen: int) -> Batch:
     num_tokens = len(batch["input_ids"])
     cu_seqlens = cover_tail(batch["cu_seqlens"], batch["num_sequences"], num_tokens, max_seqlen, SLOTS_MULTIPLE)
     static: Any = {**batch, "cu_seqlens": cu_seqlens, "num_tokens": num_tokens, "max_seqlen": max_seqlen}
-    return static
+    result: Batch = static
+    return result

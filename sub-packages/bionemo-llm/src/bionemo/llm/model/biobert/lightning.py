@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bionemo.core.errors import DataError
-from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step
+from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer
 
@@ -131,7 +131,7 @@ def biobert_lightning_module(
     optimizer: OptimizerConfig | None = None,
     tokenizer: Any = None,
     data_step: Callable[..., Any] = biobert_data_step,
-    forward_step: ForwardStep = bert_forward_step,
+    forward_step: Callable[[nn.Module, Any], dict[str, Tensor]] = bert_forward_step,
     model_transform: Callable[[nn.Module], nn.Module] | None = None,
     **kwargs: Any,
 ) -> BionemoLightningModule:
@@ -161,4 +161,5 @@ def BioBertLightningModule(
     **kwargs: Any,
 ) -> BionemoLightningModule:
     """Build the module under its deprecated name and argument names."""
-    return biobert_lightning_module(*args, data_step=data_step_function, forward_step=forward_step_function, **kwargs)
+    kwargs |= {"data_step": data_step_function, "forward_step": forward_step_function}
+    return biobert_lightning_module(*args, **kwargs)

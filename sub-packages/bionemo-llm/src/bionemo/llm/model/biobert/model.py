@@ -130,7 +130,7 @@ class OutputLayer(nn.Module):
         return F.linear(states, weight[: self.vocab_size], self.bias[: self.vocab_size])
 
 
-class MegatronBioBertModel(MegatronModule):
+class MegatronBioBertModel(MegatronModule):  # type: ignore[misc]  # megatron has no types
     """Embedding, transformer block and masked-token head of the BERT family.
 
     A pipeline stage builds only what it owns: ``embedding`` is None on later ones, the head's parts on earlier ones.
@@ -209,9 +209,11 @@ class MegatronBioBertModel(MegatronModule):
     def shared_embedding_or_output_weight(self) -> Tensor | None:
         """Return this stage's copy of a weight that embedding and output layer share; Megatron asks for it."""
         if self.embedding is not None:
-            weight: Tensor = self.embedding.word_embeddings.weight
+            table: Any = self.embedding.word_embeddings  # plain or vocabulary-parallel
+            weight: Tensor = table.weight
             return weight
-        return None if self.output_layer is None else self.output_layer.weight
+        output: Any = self.output_layer
+        return None if output is None else output.weight
 
     def set_input_tensor(self, input_tensor: list[Tensor]) -> None:
         """Take what the stage before this one sent; None on the first."""
@@ -293,11 +295,10 @@ class MegatronBioBertModel(MegatronModule):
         """
         states = self.first_states(input_ids, position_ids, cu_seqlens, max_seqlen)
         kernel = self.choose_kernel(states)
-        table: SequenceTable | ContextTable = self.sequence_table(
-            position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel
-        )
+        pack = self.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel)
+        table: SequenceTable | ContextTable = pack
         if self.placement.is_context_parallel:
-            table = context_table(table, self.placement.own_tokens(len(input_ids)))
+            table = context_table(pack, self.placement.own_tokens(len(input_ids)))
         inner: list[Tensor] = []
         hooks = []
         if output_hidden_states:

@@ -70,7 +70,8 @@ def check_dropout(
             masks = recover_masks(run, cu_seqlens, half[0].detach())
         except Exception as error:  # noqa: BLE001 - a kernel may raise anything
             return f"fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        expected = attention_under_masks(*exact, masks, cu_seqlens, scale)
+        query, key, value = exact
+        expected = attention_under_masks(query, key, value, masks, cu_seqlens, scale)
         references = (expected, *torch.autograd.grad(expected, exact, weight.float()))
     kept = torch.cat([mask.flatten() for mask in masks]).mean().item()
     if abs(kept - (1 - CHECKED_DROPOUT)) > 0.02:

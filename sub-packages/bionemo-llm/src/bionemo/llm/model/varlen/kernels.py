@@ -165,11 +165,13 @@ def _check_layout(
         table = SequenceTable(cu_seqlens, max(lengths), num_tokens, lengths, None, None)
         try:
             plan = kernel.plan(cu_seqlens, num_heads, head_dim)
-            ours = kernel.attend(*half, plan, CHECKED_BOUND, scale)
+            query, key, value = half
+            ours = kernel.attend(query, key, value, plan, CHECKED_BOUND, scale)
             results = (ours, *torch.autograd.grad(ours, half, weight))
         except Exception as error:  # noqa: BLE001 - a third party's kernel may raise anything
             return f"fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        expected = sequence_by_sequence_attention(*exact, table, scale)
+        query, key, value = exact
+        expected = sequence_by_sequence_attention(query, key, value, table, scale)
         references = (expected, *torch.autograd.grad(expected, exact, weight.float()))
     for what, result, reference in zip(("result", "dq", "dk", "dv"), results, references, strict=True):
         error_norm = ((result.detach().float() - reference.detach()).norm() / reference.detach().norm()).item()

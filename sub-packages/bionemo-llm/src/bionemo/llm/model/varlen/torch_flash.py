@@ -32,7 +32,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, plan: Tensor, max_seqlen: 
     """
     from torch.nn.attention.varlen import varlen_attn
 
-    context: Tensor = varlen_attn(query, key, value, plan, plan, max_seqlen, max_seqlen, scale=scale)
+    context = varlen_attn(query, key, value, plan, plan, max_seqlen, max_seqlen, scale=scale)
+    assert isinstance(context, Tensor)  # a pair with return_aux
     return context
 
 
