@@ -54,3 +54,9 @@ def test_one_large_circle_is_refused_as_many_are(tmp_path: Path) -> None:
     write_package(tmp_path, MODULES)
     assert run_check(tmp_path, "--max-circles", "1", "--max-modules", "4").returncode == 0
     assert run_check(tmp_path, "--max-circles", "1", "--max-modules", "3").returncode == 1
+
+
+def test_each_circle_of_this_repository_stays_for_a_reason() -> None:
+    done = run_check(Path(__file__).resolve().parents[2])
+    assert done.returncode == 0, done.stderr
+    assert "no reason" not in done.stdout
