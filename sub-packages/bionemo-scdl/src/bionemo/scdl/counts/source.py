@@ -206,7 +206,9 @@ def _look(store: Store, key: str) -> ValueSummary:
     try:
         return store.matrix(key, None).sample()
     except DataError as error:
-        raise type(error)(f"{store.name}: {key}: {str(error).removeprefix(f'{store.name}: {key}: ')}") from error
+        if str(error).startswith(store.name):
+            raise
+        raise type(error)(f"{store.name}: {key}: {error}.") from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FormatError(f"{store.name}: {key} cannot be read ({error}). The file is damaged.") from error
 
