@@ -30,6 +30,7 @@ from bionemo.llm.checkpoints.training_state import check_fingerprint, read_train
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
+from bionemo.llm.training.loss_plot import PlotTexts
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.stop_requests import StopRequests, stop_requests
@@ -271,7 +272,9 @@ def build_run_trainer(
     """Build the trainer with everything that a run writes."""
     step = module.progress.step
     interval = min(config.val_check_interval, config.num_steps)
-    metrics = MetricsWriter(run, max(1, config.num_steps // 50), start_step=step)
+    metrics = MetricsWriter(
+        run, max(1, config.num_steps // 50), start_step=step, texts=PlotTexts("Next-token loss (lower is better)")
+    )
     sink = HuggingFaceSink(GPT2Layout(), fingerprint)
     saver = CheckpointWriter(run, sink, metrics, stops, save_interval=interval, val_check_interval=interval)
     accelerator = resolve_accelerator(config.accelerator)

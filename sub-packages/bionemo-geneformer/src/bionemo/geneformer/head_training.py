@@ -28,6 +28,7 @@ from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.loss_plot import PlotTexts
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.trainer import build_trainer
@@ -121,6 +122,17 @@ class HeadLoss:
         if not torch.is_grad_enabled():
             self._kept.append(self._read(batch, labels, predicted))
         return loss_sum, count
+
+    @property
+    def plot_texts(self) -> PlotTexts:
+        """What ``loss.png`` says about the loss."""
+        if self.is_regression:
+            return PlotTexts("Regression loss (lower is better)", "mean squared error (standardized values)")
+        unit = "cell" if self.is_per_cell else "gene"
+        weighted = "" if self.class_weights is None else "class-weighted "
+        return PlotTexts(
+            f"Classification loss of {unit}s (lower is better)", f"{weighted}cross-entropy (nats per labeled {unit})"
+        )
 
     def _read(self, batch: Mapping[str, Any], labels: Tensor, predicted: Tensor) -> Predictions:
         cells = batch["sample_idx"][: batch["num_sequences"]]
@@ -268,7 +280,7 @@ def train_head(
         dropout_seed=settings.seed,
     )
     run = RunDirectory(folder)
-    metrics = MetricsWriter(run, max(1, steps_per_epoch // 4))
+    metrics = MetricsWriter(run, max(1, steps_per_epoch // 4), texts=loss.plot_texts)
     keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
     loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
     statistics = []

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loss of a head, what it keeps of validations, and the scores."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 
 from bionemo.geneformer.data.labels import (
     label_genes,
@@ -18,6 +22,9 @@ from bionemo.geneformer.head_training import HeadLoss
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
+from bionemo.llm.training.callbacks import MetricsWriter
+from bionemo.llm.training.metrics_csv import MetricsCsv
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 def batch(cell_labels: torch.Tensor) -> dict:
@@ -48,6 +55,35 @@ def test_a_regression_learns_standardized_values_and_keeps_real_ones() -> None:
         )
     assert (loss_sum.item(), count.item()) == (1.25, 3)
     assert loss.take().predicted.tolist() == [10.0, 12.0, 11.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "title", "loss_label"),
+    [
+        ({"is_regression": True, "is_per_cell": True}, "Regression loss", "mean squared error (standardized values)"),
+        ({"is_regression": False, "is_per_cell": True}, "Classification loss of cells", "cross-entropy (nats per"),
+        (
+            {"is_regression": False, "is_per_cell": False, "class_weights": torch.ones(2)},
+            "Classification loss of genes",
+            "class-weighted cross-entropy (nats per labeled gene)",
+        ),
+    ],
+)
+def test_the_picture_names_the_loss_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict, title: str, loss_label: str
+) -> None:
+    figures = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **kwds: (figures.append(self), savefig(self, *args, **kwds))
+    )
+    run = RunDirectory(tmp_path)
+    MetricsCsv(run.metrics_path).append({"step": 1, "train_loss": 0.001})
+    MetricsWriter(run, 1, texts=HeadLoss(**options).plot_texts)._draw(SimpleNamespace(is_global_zero=True))
+    (axes,) = figures[0].axes
+    assert axes.get_title(loc="left").startswith(title)
+    assert axes.get_ylabel().startswith(loss_label)
+    assert axes.get_ylim()[0] == 0
 
 
 def test_gene_labels_are_those_of_tokens_that_have_one() -> None:

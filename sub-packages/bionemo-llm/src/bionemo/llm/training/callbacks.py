@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from bionemo.core.progress import StepProgress
-from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot
+from bionemo.llm.training.loss_plot import MASKED_LM_TEXTS, RESIDUE_FREQUENCIES_LABEL, PlotTexts, draw_loss_plot
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.step_accounting import MeanLoss, StepAccounting, accounting_of
@@ -37,6 +37,7 @@ class MetricsWriter(pl.Callback):
         reference_line: Height of the picture's horizontal line, nats.
         reference_label: What the line means.
         start_step: Optimizer steps done before.
+        texts: Title and vertical axis of the picture.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class MetricsWriter(pl.Callback):
         reference_line: float | None = None,
         reference_label: str = RESIDUE_FREQUENCIES_LABEL,
         start_step: int = 0,
+        texts: PlotTexts = MASKED_LM_TEXTS,
     ) -> None:
-        self.run, self.start_step = run, start_step
+        self.run, self.start_step, self.texts = run, start_step, texts
         self.log_every_n_steps = log_every_n_steps
         self.reference_line, self.reference_label = reference_line, reference_label
         self.latest: dict[str, float] = {}
@@ -154,6 +156,7 @@ class MetricsWriter(pl.Callback):
                 self.run.plot_path,
                 reference_line=self.reference_line,
                 reference_label=self.reference_label,
+                texts=self.texts,
             )
         except Exception as error:  # noqa: BLE001 a picture never ends a run
             logger.warning("%s: not drawn (%s)", self.run.plot_path, error)

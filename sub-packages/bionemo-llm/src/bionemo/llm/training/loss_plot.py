@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 RESIDUE_FREQUENCIES_LABEL = "training residue frequencies (cross-entropy)"
 
+
+class PlotTexts(NamedTuple):
+    """What the picture says about a loss."""
+
+    title: str = "Masked-language-model loss (lower is better)"
+    loss_label: str = "loss (nats per predicted token)"
+    """Label of the vertical axis: the quantity and its unit."""
+
+
+MASKED_LM_TEXTS = PlotTexts()
+
 # Okabe and Ito's palette: told apart with every common kind of colour vision, and in grey.
 _TRAIN, _VALID, _MASKED, _LINE, _FAINT = "#56B4E9", "#E69F00", "#0072B2", "#333333", "#888888"
 
@@ -32,6 +43,7 @@ def draw_loss_plot(
     *,
     reference_line: float | None = None,
     reference_label: str = RESIDUE_FREQUENCIES_LABEL,
+    texts: PlotTexts = MASKED_LM_TEXTS,
 ) -> None:
     """Draw training and validation loss over the steps, and the loss of knowing nothing but frequencies.
 
@@ -43,6 +55,7 @@ def draw_loss_plot(
         png_path: The picture, 1,350 x 825 pixels, written atomically.
         reference_line: Height of the horizontal line in nats; None draws none.
         reference_label: What the line means.
+        texts: Title and label of the vertical axis.
 
     Raises:
         MissingFileError: There is no ``metrics_path``.
@@ -55,14 +68,18 @@ def draw_loss_plot(
 
     figure = Figure(figsize=(9.0, 5.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    draw_losses(figure, read_metrics(metrics_path), reference_line, reference_label)
+    draw_losses(figure, read_metrics(metrics_path), reference_line, reference_label, texts)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     write_bytes(png_path, picture.getvalue())
 
 
 def draw_losses(
-    figure: Figure, metrics: dict[str, np.ndarray], reference_line: float | None, reference_label: str
+    figure: Figure,
+    metrics: dict[str, np.ndarray],
+    reference_line: float | None,
+    reference_label: str,
+    texts: PlotTexts = MASKED_LM_TEXTS,
 ) -> Axes:
     """Fill a figure; ``metrics`` are the columns of ``read_metrics``. Returns the axes with the curves."""
     from matplotlib.ticker import MaxNLocator
@@ -86,8 +103,8 @@ def draw_losses(
     axes.set_xlim(*_step_range(metrics["step"]))
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats per predicted token)")
-    axes.set_title("Masked-language-model loss (lower is better)", loc="left", fontsize=12)
+    axes.set_ylabel(texts.loss_label)
+    axes.set_title(texts.title, loc="left", fontsize=12)
     axes.grid(visible=True, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -155,7 +172,9 @@ def _limit_height(axes: Axes, heights: np.ndarray) -> None:
         return
     low, high = float(heights.min()), float(heights.max())
     span = max(high - low, 0.05)
-    axes.set_ylim(low - 0.18 * span, high + 0.25 * span)
+    bottom = low - 0.18 * span
+    # Cross-entropy and squared error have no values below 0: the axis shows none.
+    axes.set_ylim(max(bottom, 0.0) if low >= 0 else bottom, high + 0.25 * span)
 
 
 def _step_range(steps: np.ndarray) -> tuple[float, float]:

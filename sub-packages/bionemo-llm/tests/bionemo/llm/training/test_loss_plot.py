@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import DataFileError, MissingFileError
-from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, draw_loss_plot, draw_losses, smoothed
+from bionemo.llm.training.loss_plot import RESIDUE_FREQUENCIES_LABEL, PlotTexts, draw_loss_plot, draw_losses, smoothed
 from bionemo.llm.training.metrics_csv import MetricsCsv, read_metrics
 
 
@@ -82,6 +82,16 @@ def test_all_curves_and_the_line_are_in_view(path):
     low, high = _axes(path, reference_line=5.0).get_ylim()
     assert low < 2.5
     assert high > 5.0
+
+
+def test_a_small_loss_leaves_no_room_below_zero(tmp_path):
+    from matplotlib.figure import Figure
+
+    rows = [{"step": step, "train_loss": 2.0 / step} for step in range(1, 100)]
+    metrics = read_metrics(_metrics(tmp_path / "metrics.csv", rows))
+    axes = draw_losses(Figure(), metrics, None, "", PlotTexts("Regression loss", "mean squared error"))
+    assert axes.get_ylim()[0] == 0
+    assert (axes.get_title(loc="left"), axes.get_ylabel()) == ("Regression loss", "mean squared error")
 
 
 def test_writes_a_png_of_the_documented_size(path, tmp_path):
