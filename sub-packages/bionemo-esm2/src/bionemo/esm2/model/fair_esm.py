@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 PREFIXES = ("encoder.sentence_encoder.", "sentence_encoder.", "encoder.")
 REGRESSION_ENDING = "-contact-regression.pt"
+LAYERNORM_EPSILON = 1e-5
 WHOLE_MODEL_NAMES = {
     "embed_tokens.weight": "esm.embeddings.word_embeddings.weight",
     "emb_layer_norm_after.weight": "esm.encoder.emb_layer_norm_after.weight",
@@ -149,7 +150,7 @@ def config_values(content: Mapping[str, Any], tensors: Mapping[str, Tensor], pat
         "hidden_size": setting("embed_dim"),
         "num_attention_heads": setting("attention_heads"),
         "intermediate_size": None if first is None or first.ndim != 2 else len(first),
-        "layer_norm_eps": 1e-5,
+        "layer_norm_eps": LAYERNORM_EPSILON,
         "token_dropout": bool(values.get("token_dropout", True)),
     }
 
@@ -164,7 +165,8 @@ def save_fair_esm(tensors: Mapping[str, Tensor], config: ESM2Config, path: Path)
             beside it.
 
     Raises:
-        CheckpointError: The name is another one, or the feed-forward size is not four times the hidden size.
+        CheckpointError: The name is another one, or fair-esm has no such model: other feed-forward size
+            than four times the hidden size, other epsilon of LayerNorm, no token dropout.
     """
     if not (path.name.startswith("esm2_") and path.suffix == ".pt"):
         raise CheckpointError(f"{path}: fair-esm opens an ESM-2 by its name only. Call the file esm2_NAME.pt.")
@@ -172,6 +174,11 @@ def save_fair_esm(tensors: Mapping[str, Tensor], config: ESM2Config, path: Path)
         raise CheckpointError(
             f"{path}: fair-esm has no ESM-2 with ffn_hidden_size {config.ffn_hidden_size} at hidden_size "
             f"{config.hidden_size} (always four times as much) or without token dropout."
+        )
+    if config.layernorm_epsilon != LAYERNORM_EPSILON:
+        raise CheckpointError(
+            f"{path}: fair-esm computes LayerNorm with epsilon {LAYERNORM_EPSILON:g}, this model has "
+            f"{config.layernorm_epsilon:g}. Use the Hugging Face layout."
         )
     theirs = {hf_name(name): name for name in fair_esm_names(config.num_layers)}
     named = {**tensors, "lm_head.decoder.weight": tensors["esm.embeddings.word_embeddings.weight"]}

@@ -71,10 +71,15 @@ class ESM2Layout:
     other_forms = (FairEsmForm(),)
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
-        """Rename a state dict; the fused query, key and value are taken apart, the vocabulary's padding is dropped."""
-        tensors = {theirs: state[own] for own, theirs in renamed_parameters(config.num_layers)}
-        tensors[WORD_EMBEDDINGS[1]] = state[WORD_EMBEDDINGS[0]][:VOCAB_SIZE]
-        tensors[OUTPUT_BIAS[1]] = state[OUTPUT_BIAS[0]][:VOCAB_SIZE]
+        """Rename a state dict, with or without a masked-token head.
+
+        The fused query, key and value are taken apart, the vocabulary's padding is dropped.
+        """
+        token_head = OUTPUT_BIAS[0] in state
+        renamed = renamed_parameters(config.num_layers)
+        tensors = {theirs: state[own] for own, theirs in renamed if token_head or not own.startswith("lm_head.")}
+        for own, theirs in (WORD_EMBEDDINGS, OUTPUT_BIAS) if token_head else (WORD_EMBEDDINGS,):
+            tensors[theirs] = state[own][:VOCAB_SIZE]
         for layer in range(config.num_layers):
             for kind in ("weight", "bias"):
                 fused = state[f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}"]

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""``convert_esm2``: what it writes opens in transformers and fair-esm, bit for bit the source's."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bionemo.core.config_parser import build_parser
+from bionemo.esm2.convert_config import ConvertESM2Config
+from bionemo.esm2.scripts.convert_esm2 import main
+
+
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.nemo_env
+
+FLAGS = "--to --dtype --overwrite --no-overwrite --config --debug --version --help -h"
+SHAPE = {
+    "vocab_size": 33, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
+    "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary", "token_dropout": True,
+    "emb_layer_norm_before": False, "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
+}  # fmt: skip
+SEQUENCE = torch.tensor([[0, 20, 15, 32, 5, 19, 4, 32, 11, 23, 2]])
+
+
+def written(folder: Path, cls: str = "EsmForMaskedLM", **changes):
+    """Write a random model of transformers, with random biases and norms too, and return it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = getattr(transformers, cls)(transformers.EsmConfig(**{**SHAPE, **changes})).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(0.1 * torch.randn(parameter.shape))
+    model.save_pretrained(folder)
+    return model
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def parameters_equal(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    theirs = dict(expected.named_parameters())
+    for name, parameter in found.named_parameters():
+        assert torch.equal(parameter, theirs[name]), name
+
+
+def test_flags_are_the_golden_list() -> None:
+    parser = build_parser(ConvertESM2Config)
+    assert {flag for action in parser._actions for flag in action.option_strings} == set(FLAGS.split())
+
+
+def test_there_and_back_through_fair_esm_is_bit_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    esm = pytest.importorskip("esm", reason="fair-esm is not installed")
+    model = written(tmp_path / "in")
+    file = tmp_path / "esm2_tiny.pt"
+    assert run(tmp_path / "in", file, "--to", "fair-esm") == 0
+    assert capsys.readouterr().out == f"{file}\n"
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        opened, _ = esm.pretrained.load_model_and_alphabet_local(file)
+    with torch.no_grad():
+        expected = model(SEQUENCE).logits
+        found = opened.eval()(SEQUENCE)["logits"]
+    assert (found - expected).abs().max().item() <= 1e-5 * max(1.0, expected.abs().max().item())
+    assert run(file, tmp_path / "out") == 0
+    parameters_equal(transformers.EsmForMaskedLM.from_pretrained(tmp_path / "out"), model)
+    assert torch.equal(
+        load_file(tmp_path / "out/model.safetensors")["esm.contact_head.regression.weight"],
+        model.esm.contact_head.regression.weight,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_rounds_weights_alone_and_says_so(dtype: str, tmp_path: Path, caplog) -> None:
+    model = written(tmp_path / "in")
+    assert run(tmp_path / "in", tmp_path / "out", "--dtype", dtype) == 0
+    assert f"--dtype {dtype}: " in caplog.text
+    tensors = load_file(tmp_path / "out/model.safetensors")
+    query = "esm.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(tensors[query], model.state_dict()[query].to(getattr(torch, dtype)))
+    frequencies = [tensor for name, tensor in tensors.items() if name.endswith("inv_freq")]
+    assert len(frequencies) == SHAPE["num_hidden_layers"]
+    assert {tensor.dtype for tensor in frequencies} == {torch.float32}
+    caplog.clear()
+    assert run(tmp_path / "out", tmp_path / "again", "--dtype", dtype) == 0
+    assert "rounded" not in caplog.text
+    assert all(
+        torch.equal(tensor, tensors[name]) for name, tensor in load_file(tmp_path / "again/model.safetensors").items()
+    )
+
+
+def test_a_classifier_becomes_a_base_model_and_is_said_so(tmp_path: Path, caplog) -> None:
+    model = written(tmp_path / "in", "EsmForSequenceClassification")
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert "not converted: what EsmForSequenceClassification has beside its encoder" in caplog.text
+    parameters_equal(transformers.EsmModel.from_pretrained(tmp_path / "out", add_pooling_layer=False), model.esm)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({}, ["out"], "overwrite"),
+        ({}, ["esm2_there.pt", "--to", "fair-esm"], "exists already"),
+        ({}, ["model.pt", "--to", "fair-esm"], "Call the file esm2_NAME.pt"),
+        ({"layer_norm_eps": 1e-12}, ["esm2_a.pt", "--to", "fair-esm"], "LayerNorm with epsilon 1e-05"),
+        ({"intermediate_size": 48}, ["esm2_a.pt", "--to", "fair-esm"], "fair-esm has no ESM-2"),
+        ({"initializer_range": 1e6}, ["half", "--dtype", "float16"], "beyond the range of float16"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
+    changes: dict, arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "in", **changes)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/kept").write_text("")
+    (tmp_path / "esm2_there.pt").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    assert run("in", *arguments) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""``convert_geneformer``: what it writes opens in transformers with the source's values."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bionemo.core.config_parser import build_parser
+from bionemo.geneformer.convert_config import ConvertGeneformerConfig
+from bionemo.geneformer.scripts.convert_geneformer import main
+
+
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.nemo_env
+
+FLAGS = "--dtype --overwrite --no-overwrite --config --debug --version --help -h"
+SHAPE = {
+    "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 64, "initializer_range": 0.1, "pad_token_id": 0, "hidden_act": "relu",
+}  # fmt: skip
+
+
+def test_flags_are_the_golden_list() -> None:
+    parser = build_parser(ConvertGeneformerConfig)
+    assert {flag for action in parser._actions for flag in action.option_strings} == set(FLAGS.split())
+
+
+@pytest.mark.parametrize("cls", ["BertForMaskedLM", "BertForTokenClassification", "BertModel"])
+def test_every_parameter_of_encoder_and_token_head_is_bit_equal(cls: str, tmp_path: Path, caplog) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = getattr(transformers, cls)(transformers.BertConfig(**SHAPE)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    model.save_pretrained(tmp_path / "in")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    expected = "BertForMaskedLM" if cls == "BertForMaskedLM" else "BertModel"
+    opened = getattr(transformers, expected).from_pretrained(
+        tmp_path / "out", **({} if expected == cls == "BertForMaskedLM" else {"add_pooling_layer": False})
+    )
+    base = model if expected == "BertForMaskedLM" or cls == "BertModel" else model.bert
+    theirs = base.state_dict()
+    for name, parameter in opened.state_dict().items():
+        assert torch.equal(parameter, theirs[name]), name
+    assert opened.config.architectures == [expected]
+    assert "has no dictionaries beside it" in caplog.text
+    assert (f"what {cls} has beside" in caplog.text) == (cls != "BertForMaskedLM")
+
+
+def test_half_precision_is_written_rounded(tmp_path: Path, caplog) -> None:
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**SHAPE))
+    model.save_pretrained(tmp_path / "in")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16"]) == 0
+    name = "bert.encoder.layer.1.attention.self.key.weight"
+    assert torch.equal(load_file(tmp_path / "out/model.safetensors")[name], model.state_dict()[name].bfloat16())
+    assert "--dtype bfloat16: " in caplog.text

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Convert a model of any readable form to the Hugging Face layout, and log what the result does not hold."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bionemo.core.errors import CheckpointError
+from bionemo.core.files import atomic_directory, write_text
+from bionemo.llm.checkpoints.convert_config import ConversionFlags
+from bionemo.llm.checkpoints.hf_directory import (
+    CONFIG_FILE,
+    TOKEN_HEAD_PREFIXES,
+    HuggingFaceLayout,
+    LoadedModel,
+    write_checksums,
+    write_tensors,
+)
+from bionemo.llm.checkpoints.json_files import ConfigValues, read_json
+from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE
+from bionemo.llm.training.run_directory import STATE_DIR
+
+
+logger = logging.getLogger(__name__)
+
+ALWAYS_FLOAT32 = "inv_freq"
+"""Rotary frequencies: rounded ones would turn distant positions by wrong angles."""
+MASKED_LM = "ForMaskedLM"
+
+
+def write_hf(source: Path, loaded: LoadedModel[Any], layout: HuggingFaceLayout[Any], flags: ConversionFlags) -> Path:
+    """Write a loaded model in Hugging Face layout: with its masked-token head, or as a base model without one.
+
+    Args:
+        source: Where the model lies, for the log.
+        loaded: Its configuration and weights.
+        layout: Of its family; writes the tokenizer too.
+        flags: Where to, and in which data type.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: A weight is too large for the data type.
+        DataFileError: The folder exists or cannot be written.
+    """
+    log_left_out(source)
+    tensors = cast_weights(layout.tensors_to_hf(loaded.state, loaded.config), flags.dtype)
+    values = {**layout.config_to_hf(loaded.config), "torch_dtype": flags.dtype}
+    if not any(name.startswith(TOKEN_HEAD_PREFIXES) for name in tensors):
+        values["architectures"] = [name.removesuffix(MASKED_LM) + "Model" for name in values["architectures"]]
+    with atomic_directory(flags.out_path, overwrite=flags.overwrite) as unfinished:
+        write_text(unfinished / CONFIG_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
+        write_tensors(unfinished / WEIGHTS_FILE, tensors)
+        layout.save_tokenizer(unfinished)
+        write_checksums(unfinished)
+    return flags.out_path
+
+
+def cast_weights(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """Cast weights to a data type, and log how many values it rounds; rotary frequencies stay float32.
+
+    Args:
+        tensors: float32.
+        dtype: "float32", "float16" or "bfloat16".
+
+    Raises:
+        CheckpointError: A value is beyond the range of the data type.
+
+    Example:
+        >>> cast_weights({"weight": torch.tensor([0.5])}, "bfloat16")["weight"].dtype
+        torch.bfloat16
+    """
+    target: torch.dtype = getattr(torch, dtype)
+    cast: dict[str, Tensor] = {}
+    num_values = num_rounded = 0
+    for name, tensor in tensors.items():
+        cast[name] = tensor if name.endswith(ALWAYS_FLOAT32) else tensor.to(target)
+        if not torch.equal(cast[name].isfinite(), tensor.isfinite()):
+            largest = tensor.abs().max().item()
+            raise CheckpointError(
+                f"{name}: its largest value {largest:g} is beyond the range of {dtype}. "
+                "Use --dtype bfloat16 or float32."
+            )
+        num_values += tensor.numel()
+        num_rounded += int((cast[name].float() != tensor).sum())
+    if num_rounded:
+        logger.warning("--dtype %s: %d of %d values are rounded", dtype, num_rounded, num_values)
+    return cast
+
+
+def log_left_out(source: Path) -> None:
+    """Log in one line which parts of a checkpoint a converted model does not have."""
+    lost = ["the optimizer's state"] if (source / STATE_DIR).is_dir() else []
+    if (source / CONFIG_FILE).is_file():
+        architecture = ConfigValues(read_json(source / CONFIG_FILE), str(source)).architecture()
+        if architecture and not architecture.endswith(MASKED_LM):
+            lost.append(f"what {architecture} has beside its encoder and a masked-token head")
+    if lost:
+        logger.warning("%s: not converted: %s", source, " and ".join(lost))
