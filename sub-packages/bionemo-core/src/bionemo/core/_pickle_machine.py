@@ -27,6 +27,7 @@ _MAX_KEY_DEPTH, _MAX_KEY_PARTS = 16, 10_000
 _OPCODE_BYTES = 128  # at most, of what one opcode makes beside its own argument
 _ITEM_BYTES = 128  # of a dictionary or a set
 _RUN_BYTES = 24
+_PLACE_BYTES = 32  # of an object in a list that grows, with what the allocator rounds up
 # Numbers, None and short text, as protocols 4 and 5 write them. Each text enters the memo, numbers do not.
 _LONG1 = b"|".join(b"\\x%02x.{%d}" % (size, size) for size in range(1, 9))
 _TEXT = b"|".join(b"\\x%02x.{%d}" % (size, size) for size in range(256))
@@ -93,7 +94,12 @@ class PickleMachine:
 
     def load(self) -> Any:
         """Load the next pickle; any exception means that it is damaged or refused."""
-        self.stack, self._outer_stacks, self._memo = [], [], {}
+        try:
+            return self._run()
+        finally:  # or an error's traceback would keep alive what a refused pickle has made so far
+            self.stack, self._outer_stacks, self._memo = [], [], {}
+
+    def _run(self) -> Any:
         data, handlers = self.data, _HANDLERS
         for _ in range(self._max_memory_bytes // _OPCODE_BYTES):
             opcode = data[self.position]
@@ -275,7 +281,7 @@ def checked_key(key: Any) -> Any:
 
 def _size_bytes(value: Any) -> int:
     size = getattr(value, "nbytes", None)  # of arrays and tensors
-    return size if type(size) is int else sys.getsizeof(value)
+    return size if type(size) is int else sys.getsizeof(value) + _PLACE_BYTES
 
 
 def _printable(module: object, name: object) -> str:

@@ -6,6 +6,7 @@ The folder written into is a temporary one of :func:`bionemo.core.files.atomic_d
 about being interrupted. Each array has its own writing thread, so that reading, converting and writing overlap.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -98,8 +99,9 @@ class ArchiveWriter:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for array in (self._data, self._columns):
-            array.close()
+        with contextlib.ExitStack() as both:  # the second is closed where the first fails too
+            for array in (self._columns, self._data):
+                both.callback(array.close)
 
     def append(self, values: np.ndarray, columns: np.ndarray) -> None:
         """Write stored values and their columns; the row lengths are given apart."""

@@ -5,7 +5,9 @@
 Five kills per writer (``BIONEMO_TEST_KILLS`` sets another number), and fifty in the nightly run.
 """
 
+import gc
 import shutil
+import warnings
 import zlib
 from pathlib import Path
 
@@ -142,7 +144,11 @@ def test_a_full_disk_leaves_the_old_archive(sources, tmp_path, monkeypatch):
 
     monkeypatch.setattr(archive_writer.RawArrayWriter, "_write", no_space)
     for change in (lambda: dataset.cast_data_to_dtype("float64"), lambda: dataset.concat(dataset)):
-        with pytest.raises(OSError, match="a: cannot be written: No space left on device"):
-            change()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(OSError, match="a: cannot be written: No space left on device"):
+                change()
+            gc.collect()  # says which files were left open
+        assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
         assert state_of(tmp_path / "a") == old
         assert [path.name for path in tmp_path.iterdir()] == ["a"]

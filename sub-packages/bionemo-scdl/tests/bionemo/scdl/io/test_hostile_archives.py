@@ -8,7 +8,7 @@ from bionemo.testing.hostile_files import hostile_arrays, hostile_json, hostile_
 
 
 LOAD = """
-import shutil
+import os, pathlib, shutil
 from bionemo.scdl.io.single_cell_memmap_dataset import SingleCellMemMapDataset
 def load(path):
     name, _, data = path.read_bytes().partition(b"\\n")
@@ -23,6 +23,10 @@ def load(path):
     dataset.get_row(0, return_var_features=True, return_obs_features=True)
     dataset.verify()
     return dataset[:]
+
+intact = pathlib.Path(f"intact-{os.getpid()}")
+intact.write_bytes(b"unrelated.txt\\nnothing")
+load(intact)  # what pandas and pyarrow take once, when they are imported, is no file's doing
 """
 
 
