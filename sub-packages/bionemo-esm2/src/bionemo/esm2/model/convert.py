@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""BioNeMo 2 compatible names for conversion; ``convert_esm2`` does the same for every form.
+
+Checkpoints here have the Hugging Face layout, so both directions write it: nothing here makes a NeMo 2 folder.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bionemo.core.command import CommandGroup, command
+from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.esm2.convert_config import ConvertESM2Config
+from bionemo.llm.checkpoints.convert_config import ConversionFlags
+
+
+if TYPE_CHECKING:
+    from bionemo.esm2.api import ESM2Config, ESM2MaskedLM
+    from bionemo.esm2.data.tokenizer import BioNeMoESMTokenizer
+
+
+__all__ = ["HFESM2Exporter", "HFESM2Importer", "app"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertHFToNemoConfig(ConversionFlags):
+    """Write a checkpoint that training and inference here open; they also open the Hugging Face model itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertNemoToHFConfig(ConversionFlags):
+    """Write a checkpoint or run of ours as a Hugging Face folder."""
+
+
+class _Connector:
+    """A model to convert.
+
+    Args:
+        source: Folder, file or name on the Hugging Face Hub.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.source = str(source)
+
+    @property
+    def config(self) -> "ESM2Config":
+        """The model's configuration."""
+        from bionemo.esm2.model.hf_layout import ESM2Layout
+        from bionemo.llm.checkpoints.model_source import load_model
+
+        config: ESM2Config = load_model(self.source, ESM2Layout()).config
+        return config
+
+    @property
+    def tokenizer(self) -> "BioNeMoESMTokenizer":
+        """ESM-2's tokenizer."""
+        from bionemo.esm2.data.tokenizer import get_tokenizer
+
+        return get_tokenizer()
+
+    def init(self) -> "ESM2MaskedLM":
+        """Load the model, in float32 on the CPU."""
+        from bionemo.esm2.api import load_esm2
+
+        return load_esm2(self.source)
+
+    def convert_state(self, *_: Any) -> NoReturn:
+        """Refuse to copy weights into a model of NeMo.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("convert_state: copies into a NeMo model, which is not built here. Use init() or apply().")
+
+
+class HFESM2Importer(_Connector):
+    """A Hugging Face model on its way in.
+
+    Example:
+        >>> HFESM2Importer("facebook/esm2_t6_8M_UR50D").apply("esm2-8m")  # doctest: +SKIP
+        PosixPath('esm2-8m')
+    """
+
+    def apply(self, output_path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a checkpoint of ours, which has the Hugging Face layout.
+
+        Raises:
+            CheckpointError: There is no such model, or it is damaged.
+            DataFileError: The folder exists and ``overwrite`` is off.
+        """
+        return hf_to_nemo(ConvertHFToNemoConfig(source=self.source, out_path=Path(output_path), overwrite=overwrite))
+
+
+class HFESM2Exporter(_Connector):
+    """A checkpoint of ours on its way out.
+
+    Example:
+        >>> HFESM2Exporter("results/esm2").apply("esm2-hf")  # doctest: +SKIP
+        PosixPath('esm2-hf')
+    """
+
+    def apply(self, output_path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a Hugging Face folder.
+
+        Raises:
+            CheckpointError: There is no such model, it is damaged, or it is a NeMo 2 folder.
+            DataFileError: The folder exists and ``overwrite`` is off.
+        """
+        return nemo_to_hf(ConvertNemoToHFConfig(source=self.source, out_path=Path(output_path), overwrite=overwrite))
+
+
+def hf_to_nemo(config: ConvertHFToNemoConfig) -> Path:
+    """Do what ``convert-hf-to-nemo`` was asked for."""
+    logger.warning("%s: a folder in Hugging Face layout, which every command here opens; no NeMo 2", config.out_path)
+    return _convert(config)
+
+
+def nemo_to_hf(config: ConvertNemoToHFConfig) -> Path:
+    """Do what ``convert-nemo-to-hf`` was asked for.
+
+    Raises:
+        CheckpointError: The source is a NeMo 2 folder.
+    """
+    source = Path(config.source)
+    if (source / "weights").is_dir() or (source / "context").is_dir():
+        raise CheckpointError(
+            f"{source}: is a NeMo 2 folder, which cannot be read yet. Convert it with BioNeMo Framework 2, or use the "
+            "published facebook/esm2_t6_8M_UR50D, esm2_t33_650M_UR50D or esm2_t36_3B_UR50D."
+        )
+    return _convert(config)
+
+
+def _convert(config: ConversionFlags) -> Path:
+    from bionemo.esm2.convert import convert_esm2
+
+    return convert_esm2(
+        ConvertESM2Config(
+            source=config.source, out_path=config.out_path, dtype=config.dtype, overwrite=config.overwrite
+        )
+    )
+
+
+PROG = "python -m bionemo.esm2.model.convert"
+app = CommandGroup(
+    prog=PROG,
+    commands={
+        "convert-hf-to-nemo": command(ConvertHFToNemoConfig, hf_to_nemo, prog=f"{PROG} convert-hf-to-nemo"),
+        "convert-nemo-to-hf": command(ConvertNemoToHFConfig, nemo_to_hf, prog=f"{PROG} convert-nemo-to-hf"),
+    },
+)
+
+
+if __name__ == "__main__":
+    sys.exit(app())
