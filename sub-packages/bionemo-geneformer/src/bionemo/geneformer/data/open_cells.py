@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError, MissingFileError
 from bionemo.geneformer.data.arrow_dataset import is_arrow_dataset
+from bionemo.geneformer.data.cell_ids import distinct_ids
 from bionemo.geneformer.data.count_sources import open_counts
 from bionemo.geneformer.data.counts import CountSource
 from bionemo.geneformer.data.dictionaries import Dictionaries
@@ -56,6 +57,7 @@ class Cells:
         subset: [n] int64 ascending, the cells that hold a gene; None: all.
         name: For messages.
         id_column: Column of ``obs`` with the ids of the cells; None: its index.
+        number_repeated_ids: Whether the row number is added to ids that repeat.
     """
 
     tokens: TokenizedCells
@@ -63,6 +65,7 @@ class Cells:
     subset: NDArray[np.int64] | None = None
     name: str = "cells"
     id_column: str | None = None
+    number_repeated_ids: bool = False
 
     @functools.cached_property
     def obs(self) -> "pd.DataFrame":
@@ -76,9 +79,10 @@ class Cells:
         Raises:
             DataError: There is no such column.
         """
-        return (
-            np.asarray(self.obs.index.astype(str), dtype=str) if self.id_column is None else self.texts(self.id_column)
-        )
+        if self.id_column is not None:
+            return self.texts(self.id_column)
+        ids: NDArray[np.str_] = np.asarray(self.obs.index.astype(str), dtype=str)
+        return distinct_ids(ids, self.name) if self.number_repeated_ids else ids
 
     @property
     def indices(self) -> NDArray[np.int64]:
@@ -163,7 +167,14 @@ def tokenize_counts(
     if reading.refuse_unknown_genes:
         refuse_unknown_genes(tokens)
     subset = tokens.cells_with_genes(reading.empty_cells)
-    return Cells(tokens, source.obs, None if len(subset) == len(tokens) else subset, name, id_column)
+    return Cells(
+        tokens,
+        source.obs,
+        None if len(subset) == len(tokens) else subset,
+        name,
+        id_column,
+        number_repeated_ids=id_column is None,
+    )
 
 
 def check_vocabulary(cells: ArrowTokens, tokenizer: GeneTokenizer) -> None:

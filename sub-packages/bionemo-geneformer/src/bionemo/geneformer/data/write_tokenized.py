@@ -28,6 +28,7 @@ from bionemo.geneformer.data.arrow_dataset import (
     write_index,
     write_shard,
 )
+from bionemo.geneformer.data.cell_ids import distinct_ids
 from bionemo.geneformer.data.tokenize_on_read import Coverage, TokenizedOnRead
 from bionemo.geneformer.data.tokenized_cells import FINGERPRINT_KEY
 
@@ -84,6 +85,8 @@ def write_tokenized(
     """
     obs = cells.source.obs()
     kept_obs = choose_obs(obs, options.obs_columns, cells.source.name)
+    ids = distinct_ids(np.asarray(obs.index.astype(str), dtype=str), cells.source.name)
+    kept_obs = kept_obs.set_axis(ids, axis=0)
     rows = _rows_to_write(obs, cells, filter_pass=options.filter_pass)
     num_shards = -(-len(rows) // options.cells_per_shard)
     names = [shard_name(number, num_shards) for number in range(num_shards)]

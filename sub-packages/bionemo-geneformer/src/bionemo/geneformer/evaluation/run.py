@@ -16,6 +16,7 @@ from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError, DataError, FormatError
 from bionemo.core.files import atomic_directory, write_json, write_text
 from bionemo.core.optional_deps import require
+from bionemo.geneformer.data.cell_ids import distinct_ids
 from bionemo.geneformer.data.count_sources import open_counts
 from bionemo.geneformer.data.counts import CountSource
 from bionemo.geneformer.embedding.results_table import read_embeddings
@@ -94,7 +95,10 @@ def choose_cells(config: EvaluateGeneformerConfig, source: CountSource) -> Evalu
     for column in (config.label_column, config.batch_column):
         if column is not None and column not in obs.columns:
             raise DataError(f"{config.data_path}: no obs column {column!r}, found {list(map(str, obs.columns))}.")
-    ids = np.asarray(obs.index.astype(str)) if config.id_column is None else _column(obs, config.id_column, config)
+    if config.id_column is None:
+        ids = distinct_ids(np.asarray(obs.index.astype(str), dtype=str), str(config.data_path))
+    else:
+        ids = _column(obs, config.id_column, config)
     row_of = {cell_id: row for row, cell_id in enumerate(ids.tolist())}
     if len(row_of) < len(ids):
         raise DataError(f"{config.data_path}: cell ids repeat. Make them unique, or name another --id-column.")

@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bionemo.core.errors import DataError
+from bionemo.geneformer.data.count_sources import AnnDataCounts
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
+from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.data.tokenized_cells import TokenLists
+from bionemo.geneformer.data.write_tokenized import TokenizeOptions, write_tokenized
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.testing.cells import make_cells
@@ -65,6 +68,21 @@ def test_metadata_are_the_same_from_counts_and_tokens(kind: str, tmp_path: Path)
         cells.texts("dono")
     chosen = open_cells(path, DICTIONARIES, CountReading(empty_cells="skip"), id_column="good")
     assert chosen.ids.tolist() == ["True", "False"] * 4
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_barcodes_of_several_samples_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adata = COUNTS.to_anndata()
+    adata.obs.index = ["AAC", "AAG", "AAT", "AAC", "AAG", "CCA", "CCG", "CCT"]
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    expected = ["AAC#0", "AAG#1", "AAT", "AAC#3", "AAG#4", "CCA", "CCG", "CCT"]
+    assert open_cells(tmp_path / "cells.h5ad", DICTIONARIES, CountReading()).ids.tolist() == expected
+    assert "cells.h5ad: 4 cells share their id with another cell" in caplog.text
+    # Tokens keep the numbers of the rows in the file, although a cell before them is left out.
+    adata.obs["filter_pass"] = [0, *[1] * 7]
+    source = TokenizedOnRead(AnnDataCounts(adata), DICTIONARIES)
+    tokens = write_tokenized(source, tmp_path / "tokens", TokenizeOptions(filter_pass=True))
+    assert open_cells(tokens, DICTIONARIES, CountReading()).ids.tolist() == expected[1:]
 
 
 def test_metadata_are_read_when_they_are_asked_for() -> None:
