@@ -23,18 +23,27 @@ NOT_OURS_TO_PARSE = {"dependency_graph", "bionemo-dependency-graph"}  # a script
 
 OTHER_MEANINGS = {
     "--biobert-spec-option": (2, "the two models have other layer specs, under the names of BioNeMo 2"),
+    "--config-class": (2, "the two models have other kinds of models, under the names of BioNeMo 2"),
     "--checkpoint-path": (3, "the example's steps have their own checkpoints, in places of their own"),
     "--data-dir": (3, "cells; archives for training and validation; digits"),
-    "--data-path": (6, "the input of a command is its own thing: cells, counts, a folder of files, a text"),
+    "--data-path": (7, "the input of a command is its own thing: cells, proteins, counts, a folder of files, a text"),
+    "--embedding": (2, "one vector of a cell, any number of a protein"),
     "--feature-type": (2, "the converter also takes all of them; ranking needs one"),
     "--format": (2, "of embeddings; of prepared sequences"),
     "--genes": (2, "genes to perturb; how gene tables are merged"),
     "--counts-layer": (2, "tokens and medians also read it as --layer, which the other commands need for the model's"),
+    "--id-column": (2, "of obs, where the default is its index; of a table of proteins"),
+    "--include-hiddens": (2, "of all tokens of a cell; of residues, without special tokens"),
+    "--include-input-ids": (2, "likewise"),
+    "--include-logits": (2, "likewise"),
     "--layer": (2, "of the model; of the counts of a folder of files"),
     "--limit-val-batches": (3, "only pretraining accepts fractions"),
     "--model": (4, "sizes of ESM-2; sizes of Geneformer; families of Geneformer for tokens and for medians"),
     "--output-path": (2, "a file of medians; a folder of tokens"),
+    "--pipeline-model-parallel-size": (2, "inference accepts 1 only"),
+    "--prediction-interval": (2, "the files of cells and those of proteins have other names"),
     "--result-dir": (4, "the example's steps write into the folder itself"),
+    "--tensor-model-parallel-size": (2, "inference accepts 1 only"),
     "--token-dictionary": (2, "geneformer_medians restricts the genes to it"),
 }
 """Flags that are one word for several things: how many at most, and which."""

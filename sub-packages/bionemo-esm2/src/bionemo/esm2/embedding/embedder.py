@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Proteins through a model, packed by length, to vectors in the order asked for.
+
+Letters: P proteins, R residues of all of them, T tokens and B proteins of a packed batch, H hidden, V vocabulary.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bionemo.core.errors import ConfigError
+from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, MASK_ID, PAD_ID
+from bionemo.esm2.model.model import ESM2MaskedLM
+from bionemo.llm.data.packing import build_packed_batch
+from bionemo.llm.data.types import PackedBatch
+from bionemo.llm.model.biobert.hidden_states import hidden_states_at, with_static_shapes
+
+
+EmbeddingKind = Literal["mean", "cls", "max", "sum"]
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH = 4096, 32_768
+_GPU_SHAPES = 4096  # packs on a GPU are rounded up to a multiple: a kernel prepares itself once for each shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """What is computed of each protein.
+
+    Attributes:
+        kinds: Vectors of a whole protein; may be empty.
+        layers: Hidden states of which `kinds` and `include_hiddens` speak: 0 is the embedding, L or -1 the last.
+        max_tokens: Tokens of a packed batch; a longer protein has one of its own.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+        include_hiddens: Give a vector of each residue.
+        include_logits: Give scores over the vocabulary at each residue.
+        include_input_ids: Give the tokens.
+        pseudo_perplexity: Mask every residue in turn.
+    """
+
+    kinds: tuple[EmbeddingKind, ...] = ()
+    layers: tuple[int, ...] = (-1,)
+    max_tokens: int = CPU_TOKENS_PER_BATCH
+    precision: str = "32-true"
+    include_hiddens: bool = False
+    include_logits: bool = False
+    include_input_ids: bool = False
+    pseudo_perplexity: bool = False
+
+
+@dataclass
+class ProteinOutputs:
+    """What was computed of P proteins, in the order in which they were given."""
+
+    offsets: NDArray[np.int64]
+    """[P + 1], where the residues of each protein begin in `residues`."""
+
+    embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Name, such as ``mean`` or ``mean_layer_6``, to [P, H]."""
+
+    residues: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """``hidden_states`` (or ``hidden_states_layer_6``) [R, H], ``token_logits`` [R, V], ``input_ids`` [R] uint8."""
+
+    pseudo_perplexity: NDArray[np.float64] | None = None
+    """[P], exp of the mean of -log p(residue | all others)."""
+
+
+class ProteinEmbedder:
+    """A model with what it needs to embed proteins.
+
+    Args:
+        module: The model, on the device where it shall run.
+        options: What to compute.
+
+    Raises:
+        ConfigError: There is no such layer or precision, or the model has no head for logits.
+    """
+
+    def __init__(self, module: ESM2MaskedLM, options: EmbeddingOptions):
+        if options.precision not in AUTOCAST:
+            raise ConfigError(f"precision {options.precision}: not one of {', '.join(AUTOCAST)}.")
+        if module.model.lm_head is None and (options.include_logits or options.pseudo_perplexity):
+            raise ConfigError("logits and pseudo-perplexity need a masked-token head, which this model lacks.")
+        self.module = module.eval()
+        self.options = options
+        self.device = next(module.parameters()).device
+        num_layers = module.config.num_layers
+        for layer in options.layers:
+            if not -num_layers - 1 <= layer <= num_layers:
+                raise ConfigError(f"layer {layer}: expected 0 (the embedding) to {num_layers} (the last), or -1.")
+        self.layers = tuple(dict.fromkeys(layer % (num_layers + 1) for layer in options.layers))
+
+    def names(self, kind: str) -> dict[int, str]:
+        """Names of what is computed of each layer: plain where there is one layer."""
+        return {layer: kind if len(self.layers) == 1 else f"{kind}_layer_{layer}" for layer in self.layers}
+
+    def embed(self, proteins: Sequence[bytes]) -> ProteinOutputs:
+        """Embed proteins.
+
+        Args:
+            proteins: P times the token ids of a protein, one byte a residue, without special tokens, none empty.
+        """
+        lengths = np.fromiter(map(len, proteins), dtype=np.int64, count=len(proteins))
+        outputs = self._empty_outputs(lengths)
+        if self.options.include_input_ids:
+            outputs.residues["input_ids"][:] = np.frombuffer(b"".join(proteins), dtype=np.uint8)
+        needs_states = bool(self.options.kinds) or self.options.include_hiddens or self.options.include_logits
+        order = np.argsort(-lengths, kind="stable")
+        for places in _cut(order, lengths[order] + 2, self.options.max_tokens) if needs_states else ():
+            tokens = [_with_specials(proteins[place]) for place in places]
+            batch = self._pack(np.concatenate(tokens), lengths[places] + 2)
+            with self._inference():
+                self._fill(outputs, places, lengths[places], batch)
+        if self.options.pseudo_perplexity:
+            outputs.pseudo_perplexity = self._pseudo_perplexity(proteins, lengths, order)
+        return outputs
+
+    def _empty_outputs(self, lengths: NDArray[np.int64]) -> ProteinOutputs:
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        hidden_size, num_residues = self.module.config.hidden_size, int(offsets[-1])
+        outputs = ProteinOutputs(offsets)
+        for kind in self.options.kinds:
+            for name in self.names(kind).values():
+                outputs.embeddings[name] = np.empty((len(lengths), hidden_size), dtype=np.float32)
+        if self.options.include_hiddens:
+            for name in self.names("hidden_states").values():
+                outputs.residues[name] = np.empty((num_residues, hidden_size), dtype=np.float32)
+        if self.options.include_logits:
+            vocab_size = self.module.model.vocab_size
+            outputs.residues["token_logits"] = np.empty((num_residues, vocab_size), dtype=np.float32)
+        if self.options.include_input_ids:
+            outputs.residues["input_ids"] = np.empty(num_residues, dtype=np.uint8)
+        return outputs
+
+    def _fill(
+        self, outputs: ProteinOutputs, places: NDArray[np.int64], lengths: NDArray[np.int64], batch: PackedBatch
+    ) -> None:
+        """Run a pack and put what it gives where its proteins stand."""
+        states, logits_TV = self._forward(batch)
+        num_tokens = int(lengths.sum()) + 2 * len(lengths)
+        for layer, hidden_TH in states.items():
+            hidden_TH = hidden_TH[:num_tokens].float()
+            pooled = pool_proteins(hidden_TH, torch.from_numpy(lengths).to(self.device), self.options.kinds)
+            for kind, pooled_BH in pooled.items():
+                outputs.embeddings[self.names(kind)[layer]][places] = pooled_BH.cpu().numpy()
+            if self.options.include_hiddens:
+                _scatter(outputs.residues[self.names("hidden_states")[layer]], hidden_TH, outputs, places, lengths)
+        if logits_TV is not None:
+            _scatter(outputs.residues["token_logits"], logits_TV.float(), outputs, places, lengths)
+
+    def _forward(self, batch: PackedBatch) -> tuple[dict[int, Tensor], Tensor | None]:
+        """Hidden states of the layers asked for and logits; blocks behind the last layer needed are not computed."""
+        model = self.module.model
+        if not self.options.include_logits and len(self.layers) == 1:
+            return {self.layers[0]: hidden_states_at(model, batch, self.layers[0])}, None
+        found = model.forward_packed(
+            batch["input_ids"],
+            batch["position_ids"],
+            batch["cu_seqlens"],
+            batch["max_seqlen"],
+            num_tokens=batch["num_tokens"],
+            skip_logits=not self.options.include_logits,
+            output_hidden_states=True,
+        )
+        assert found.all_hidden_states is not None
+        return {layer: found.all_hidden_states[layer] for layer in self.layers}, found.token_logits
+
+    def _pseudo_perplexity(
+        self, proteins: Sequence[bytes], lengths: NDArray[np.int64], order: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Mask each residue of each protein in turn: a copy of the protein for each, packed like proteins."""
+        sums = np.zeros(len(proteins))
+        owners = np.repeat(order, lengths[order])
+        masked = np.concatenate([np.arange(length) for length in lengths[order]])
+        for copies in _cut(np.arange(len(owners)), lengths[owners] + 2, self.options.max_tokens):
+            tokens = [_with_specials(proteins[owner]) for owner in owners[copies]]
+            sizes = lengths[owners[copies]] + 2
+            rows = np.cumsum(sizes) - sizes + 1 + masked[copies]
+            packed = np.concatenate(tokens)
+            targets = torch.from_numpy(packed[rows].astype(np.int64)).to(self.device)
+            packed[rows] = MASK_ID
+            batch = self._pack(packed, sizes)
+            with self._inference():
+                logits_MV = self.module.model.forward_packed(
+                    batch["input_ids"],
+                    batch["position_ids"],
+                    batch["cu_seqlens"],
+                    batch["max_seqlen"],
+                    num_tokens=batch["num_tokens"],
+                    logit_rows=torch.from_numpy(rows).to(self.device),
+                ).token_logits
+                assert logits_MV is not None
+                scores = logits_MV.double().log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+            np.add.at(sums, owners[copies], scores.cpu().numpy())
+        perplexity: NDArray[np.float64] = np.exp(-sums / lengths)
+        return perplexity
+
+    def _pack(self, tokens: NDArray[np.uint8], sizes: NDArray[np.int64]) -> PackedBatch:
+        """Lay proteins into a pack without padding on a CPU; with few shapes on a GPU."""
+        is_gpu = self.device.type == "cuda"
+        multiple = _GPU_SHAPES if is_gpu else 1
+        batch = build_packed_batch(
+            tokens,
+            sizes,
+            np.arange(len(sizes)),
+            max_tokens=-(-len(tokens) // multiple) * multiple,
+            pad_token_id=PAD_ID,
+            sequences_multiple=1,
+        )
+        if is_gpu:
+            batch = with_static_shapes(batch, max(1024, 1 << (batch["max_seqlen"] - 1).bit_length()))
+        moved: Any = {
+            key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in batch.items()
+        }
+        on_device: PackedBatch = moved
+        return on_device
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        dtype = AUTOCAST[self.options.precision]
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            yield
+
+
+def pool_proteins(hidden_TH: Tensor, lengths: Tensor, kinds: Sequence[EmbeddingKind]) -> dict[EmbeddingKind, Tensor]:
+    """Pool each protein of a packed batch over its residues; sums are formed in float64.
+
+    Args:
+        hidden_TH: Float32 hidden states of the proteins one after the other, each between its two special tokens.
+        lengths: [B] int64, residues of each.
+        kinds: ``mean``, ``max`` and ``sum`` over residues; ``cls``: the first token's vector.
+
+    Returns:
+        Kind to [B, H] float32.
+
+    >>> states = torch.tensor([[9.0], [1.0], [3.0], [9.0]])
+    >>> {kind: value.item() for kind, value in pool_proteins(states, torch.tensor([2]), ("mean", "cls")).items()}
+    {'mean': 2.0, 'cls': 9.0}
+    """
+    ones = torch.ones_like(lengths)
+    parts = torch.stack((ones, lengths, ones), dim=1).flatten()  # special token, residues, special token
+    pooled: dict[EmbeddingKind, Tensor] = {}
+    for kind in kinds:
+        if kind == "cls":
+            pooled[kind] = hidden_TH[(lengths + 2).cumsum(0) - lengths - 2]
+        elif kind == "max":
+            pooled[kind] = torch.segment_reduce(hidden_TH, "max", lengths=parts, axis=0)[1::3]
+        else:
+            pooled[kind] = torch.segment_reduce(hidden_TH.double(), kind, lengths=parts, axis=0)[1::3].float()
+    return pooled
+
+
+def _with_specials(residues: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+
+
+def _cut(order: NDArray[np.int64], sizes: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Cut an order into packs of at most `max_tokens`; what is larger stands alone."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(order):
+        before = int(ends[start - 1]) if start else 0
+        end = max(int(np.searchsorted(ends, before + max_tokens, side="right")), start + 1)
+        yield order[start:end]
+        start = end
+
+
+def _scatter(
+    target: NDArray[np.float32],
+    values_TX: Tensor,
+    outputs: ProteinOutputs,
+    places: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> None:
+    """Copy the residues of each protein of a pack to where the protein stands."""
+    values = values_TX.cpu().numpy()
+    starts = np.cumsum(lengths + 2) - lengths - 1
+    for place, start, length in zip(places.tolist(), starts.tolist(), lengths.tolist(), strict=True):
+        first = outputs.offsets[place]
+        target[first : first + length] = values[start : start + length]

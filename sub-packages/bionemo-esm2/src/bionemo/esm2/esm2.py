@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""ESM-2 for Python: load a model once, then embed and score any sequences.
+
+Letters: P proteins, S residues of a protein, H hidden, V the 33 tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bionemo.core.errors import DataError
+from bionemo.esm2.api import ESM2MaskedLM, load_esm2
+from bionemo.esm2.data.fasta_records import encode_residues
+from bionemo.esm2.embedding.embedder import (
+    CPU_TOKENS_PER_BATCH,
+    GPU_TOKENS_PER_BATCH,
+    EmbeddingKind,
+    EmbeddingOptions,
+    ProteinEmbedder,
+    ProteinOutputs,
+)
+from bionemo.llm.checkpoints.model_source import ModelSource
+
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ESM2:
+    """A model that reads sequences.
+
+    Sequences are text such as ``"MKTAYIAK"``; their order is kept, their length not limited. Results are float32.
+
+    Args:
+        module: The model, on the device where it shall run.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+
+    >>> from bionemo.esm2 import build_esm2, esm2_config
+    >>> model = ESM2(build_esm2(esm2_config("8M", num_layers=1)))  # random weights
+    >>> model.embed(["MKTAYIAK", "GSH"]).shape
+    (2, 320)
+    """
+
+    def __init__(self, module: ESM2MaskedLM, *, precision: str = "32-true") -> None:
+        self.module = module.eval()
+        self.precision = precision
+
+    @classmethod
+    def from_pretrained(cls, source: ModelSource, *, device: str = "auto", precision: str = "32-true") -> "ESM2":
+        """Load a model by name or from any form of checkpoint, see `bionemo.esm2.load_esm2`.
+
+        Args:
+            source: For example ``"facebook/esm2_t33_650M_UR50D"`` or a folder.
+            device: "cpu", "cuda", "cuda:1", ...; "auto" takes a GPU where there is one.
+            precision: "32-true", "bf16-mixed" or "16-mixed".
+
+        Raises:
+            CheckpointError: There is no such model, or it is damaged or of another kind.
+
+        Example:
+            >>> ESM2.from_pretrained("facebook/esm2_t6_8M_UR50D").embed(["MKTAYIAK"]).shape  # doctest: +SKIP
+            (1, 320)
+        """
+        import torch
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(load_esm2(source).to(device), precision=precision)
+
+    @overload
+    def embed(
+        self, sequences: Mapping[str, str], *, kind: EmbeddingKind = "mean", layer: int = -1
+    ) -> "pd.DataFrame": ...
+
+    @overload
+    def embed(
+        self, sequences: str | Sequence[str], *, kind: EmbeddingKind = "mean", layer: int = -1
+    ) -> NDArray[np.float32]: ...
+
+    def embed(
+        self, sequences: str | Sequence[str] | Mapping[str, str], *, kind: EmbeddingKind = "mean", layer: int = -1
+    ) -> "NDArray[np.float32] | pd.DataFrame":
+        """Embed whole proteins.
+
+        Args:
+            sequences: One, several, or id to sequence.
+            kind: ``mean``, ``max`` or ``sum`` over residues without special tokens; ``cls``: the first token's vector.
+            layer: 0 is the embedding, -1 the last layer after the final LayerNorm.
+
+        Returns:
+            [P, H]; of ids a DataFrame with a row for each id.
+
+        Raises:
+            DataError: A sequence is empty or holds a letter that ESM-2 does not know.
+            ConfigError: There is no such layer.
+        """
+        values = self._run(sequences, EmbeddingOptions(kinds=(kind,), layers=(layer,))).embeddings[kind]
+        if not isinstance(sequences, Mapping):
+            return values
+        import pandas as pd
+
+        return pd.DataFrame(values, index=pd.Index(list(sequences), name="id"))
+
+    def embed_residues(self, sequences: str | Sequence[str], *, layer: int = -1) -> list[NDArray[np.float32]]:
+        """Embed each residue: P times [S, H], without special tokens.
+
+        Raises:
+            DataError, ConfigError: As `embed`.
+
+        >>> from bionemo.esm2 import build_esm2, esm2_config
+        >>> [x.shape for x in ESM2(build_esm2(esm2_config("8M", num_layers=1))).embed_residues(["MKT", "G"])]
+        [(3, 320), (1, 320)]
+        """
+        outputs = self._run(sequences, EmbeddingOptions(include_hiddens=True, layers=(layer,)))
+        return np.split(outputs.residues["hidden_states"], outputs.offsets[1:-1])
+
+    def logits(self, sequences: str | Sequence[str]) -> list[NDArray[np.float32]]:
+        """Score all tokens at each residue, nothing masked: P times [S, V], without special tokens.
+
+        Raises:
+            DataError: As `embed`.
+            ConfigError: The model has no masked-token head.
+
+        >>> from bionemo.esm2 import build_esm2, esm2_config
+        >>> ESM2(build_esm2(esm2_config("8M", num_layers=1))).logits("MKT")[0].shape
+        (3, 33)
+        """
+        outputs = self._run(sequences, EmbeddingOptions(include_logits=True))
+        return np.split(outputs.residues["token_logits"], outputs.offsets[1:-1])
+
+    def pseudo_perplexity(self, sequences: str | Sequence[str]) -> NDArray[np.float64]:
+        """Mask every residue in turn: [P], exp of the mean of -log p(residue | all others), over the 33 tokens.
+
+        Raises:
+            DataError, ConfigError: As `logits`.
+
+        >>> from bionemo.esm2 import build_esm2, esm2_config
+        >>> ESM2(build_esm2(esm2_config("8M", num_layers=1))).pseudo_perplexity("MKT").shape
+        (1,)
+        """
+        found = self._run(sequences, EmbeddingOptions(pseudo_perplexity=True)).pseudo_perplexity
+        assert found is not None
+        return found
+
+    def _run(self, sequences: str | Sequence[str] | Mapping[str, str], options: EmbeddingOptions) -> ProteinOutputs:
+        if isinstance(sequences, str):
+            sequences = [sequences]
+        named = sequences.items() if isinstance(sequences, Mapping) else enumerate(sequences)
+        proteins = []
+        for name, sequence in named:
+            proteins.append(encode_residues(f"sequence {name}", sequence, "error"))
+            if not proteins[-1]:
+                raise DataError(f"sequence {name}: has no residues.")
+        is_gpu = next(self.module.parameters()).is_cuda
+        max_tokens = GPU_TOKENS_PER_BATCH if is_gpu else CPU_TOKENS_PER_BATCH
+        options = replace(options, max_tokens=max_tokens, precision=self.precision)
+        return ProteinEmbedder(self.module, options).embed(proteins)
