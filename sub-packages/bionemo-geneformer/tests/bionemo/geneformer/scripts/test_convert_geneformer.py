@@ -9,8 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from bionemo.core.config_parser import build_parser
+from bionemo.geneformer.api import build_geneformer, geneformer_config, load_geneformer, save_geneformer
 from bionemo.geneformer.convert_config import ConvertGeneformerConfig
+from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.scripts.convert_geneformer import main
+from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
+from bionemo.geneformer.tokenizer.variants import V1
 
 
 transformers = pytest.importorskip("transformers")
@@ -58,3 +62,18 @@ def test_half_precision_is_written_rounded(tmp_path: Path, caplog) -> None:
     name = "bert.encoder.layer.1.attention.self.key.weight"
     assert torch.equal(load_file(tmp_path / "out/model.safetensors")[name], model.state_dict()[name].bfloat16())
     assert "--dtype bfloat16: " in caplog.text
+
+
+def test_dictionaries_travel_along(tmp_path: Path, caplog) -> None:
+    medians = {f"ENSG{number:011d}": 1.0 + number for number in range(38)}
+    tokenizer = GeneTokenizer.from_medians_and_genes_dicts(medians, {"A1": "ENSG00000000001"}, variant=V1)
+    size = {"num_layers": 1, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 64, "seq_length": 64}
+    module = build_geneformer(geneformer_config("V1", **size, vocab_size=tokenizer.vocab_size))
+    module.dictionaries = Dictionaries(tokenizer, medians, {"Gm1": "ENSG00000000001"})
+    save_geneformer(module, tmp_path / "in")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    assert "has no dictionaries" not in caplog.text
+    found = load_geneformer(tmp_path / "out").dictionaries
+    assert found is not None
+    assert found.tokenizer.vocab == tokenizer.vocab
+    assert found[1:] == (medians, {"Gm1": "ENSG00000000001"})
