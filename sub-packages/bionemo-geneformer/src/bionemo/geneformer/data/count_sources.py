@@ -36,6 +36,7 @@ class AnnDataCounts:
 
     Raises:
         DataError: There is no such layer.
+        FormatError: The index pointers of a sparse matrix overflowed or are damaged.
     """
 
     def __init__(self, adata: "anndata.AnnData", *, layer: str | None = None, name: str = "adata"):
@@ -43,6 +44,7 @@ class AnnDataCounts:
         matrix, var, place = _choose_matrix(adata, layer, name)
         self.name = f"{name}: {place}"
         self.gene_tables: list[GeneColumns] = [_text_columns(var)]
+        _check_pointers(matrix, self.name)
         self._matrix = _by_rows(matrix)
 
     def __len__(self) -> int:
@@ -182,6 +184,20 @@ def _choose_matrix(adata: "anndata.AnnData", layer: str | None, name: str) -> tu
             f"{name}: has no X. Name a matrix with counts_layer (--counts-layer); there are {list(adata.layers)}."
         )
     return adata.X, adata.var, "X"
+
+
+def _check_pointers(matrix: Any, name: str) -> None:
+    """Refuse a sparse matrix whose pointers lead elsewhere: 32-bit pointers wrap around at 2**31 values."""
+    group = getattr(matrix, "group", None)  # of a matrix that is backed by a file
+    if group is None and not hasattr(matrix, "indptr"):
+        return
+    pointers = np.asarray(matrix.indptr if group is None else group["indptr"][:]).astype(np.int64)
+    num_values = len(matrix.data) if group is None else group["data"].shape[0]
+    if pointers[0] != 0 or pointers[-1] > num_values or (np.diff(pointers) < 0).any():
+        raise FormatError(
+            f"{name}: the index pointers do not fit the {num_values:,} values, as where 32-bit pointers overflowed. "
+            "Write the matrix again with 64-bit pointers."
+        )
 
 
 def _by_rows(matrix: Any) -> Any:
