@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from bionemo.core._config_parser import distribution_of, version_line
 from bionemo.core.config import parse
-from bionemo.core.config_parser import distribution_of, version_line
 from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, ConfigError
 from bionemo.core.openmp import prefer_short_spin
 from bionemo.core.ranks import process_rank

@@ -112,7 +112,7 @@ def parse(
         MissingFileError: The YAML file does not exist.
         SystemExit: After ``--help`` and ``--version``.
     """
-    from bionemo.core.config_parser import parse_flags
+    from bionemo.core._config_parser import parse_flags
 
     flags, yaml_path = parse_flags(config_class, argv, prog=prog, description=description, example=example)
     settings = {} if yaml_path is None else _read_yaml(config_class, yaml_path)
@@ -171,7 +171,7 @@ def _build(config_class: type, settings: Mapping[str, Any], explicit: frozenset[
 def _read_yaml(config_class: type, path: Path) -> dict[str, Any]:
     import yaml
 
-    from bionemo.core.unique_keys_yaml import load_yaml
+    from bionemo.core._unique_keys_yaml import load_yaml
 
     try:
         text = path.read_text(encoding="utf-8")

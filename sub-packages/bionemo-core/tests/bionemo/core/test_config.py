@@ -11,9 +11,9 @@ from typing import Literal
 
 import pytest
 
+from bionemo.core._config_parser import build_parser
 from bionemo.core.config import explicit_fields, from_mapping, option, option_like, parse, to_yaml
 from bionemo.core.config_fields import config_fields
-from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import BionemoError, ConfigError, MissingFileError
 
 

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from bionemo.core.data.archives import decompress, open_tar, open_zip, tar_members, unpack_tar, unpack_zip
+from bionemo.core.data._archives import decompress, open_tar, open_zip, tar_members, unpack_tar, unpack_zip
 from bionemo.core.errors import FormatError
 from bionemo.core.unpacking import DecompressionLimitError, gunzip
 

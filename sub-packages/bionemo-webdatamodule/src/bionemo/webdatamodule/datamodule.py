@@ -12,11 +12,11 @@ from typing import Any, get_args
 import lightning as L
 
 from bionemo.core.errors import ConfigError, MissingFileError
+from bionemo.webdatamodule._decoding import DecodeAndExtract
+from bionemo.webdatamodule._loader import EpochLoader, Position
+from bionemo.webdatamodule._shard_writing import check_complete
+from bionemo.webdatamodule._sharding import Remainder
 from bionemo.webdatamodule.dataset import PlannedDataset, RankFunction, StreamedDataset, data_rank
-from bionemo.webdatamodule.decoding import DecodeAndExtract
-from bionemo.webdatamodule.loader import EpochLoader, Position
-from bionemo.webdatamodule.shard_writing import check_complete
-from bionemo.webdatamodule.sharding import Remainder
 from bionemo.webdatamodule.utils import as_suffixes, pickles_to_tars
 
 

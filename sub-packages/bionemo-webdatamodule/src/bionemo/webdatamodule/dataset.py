@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two datasets under a WebDataModule, both `webdataset.WebDataset`s that stages can be composed onto.
 
-:class:`PlannedDataset` reads local tars by a schedule (:mod:`bionemo.webdatamodule.sharding`): exact lengths, disjoint
-parts, an order that follows from seed and epoch. :class:`StreamedDataset` is webdataset's own reader, for remote
-tars and for users who bring their own splitting.
+:class:`PlannedDataset` reads local tars by a schedule (:mod:`bionemo.webdatamodule._sharding`): exact lengths,
+disjoint parts, an order that follows from seed and epoch. :class:`StreamedDataset` is webdataset's own reader, for
+remote tars and for users who bring their own splitting.
 """
 
 import copy
@@ -23,8 +23,8 @@ from webdataset.filters import shuffle as shuffle_stage
 
 from bionemo.core.errors import DataFileError
 from bionemo.core.progress import progress_bar
-from bionemo.webdatamodule.sharding import Reader, Remainder, Stream, plan, shard_order
-from bionemo.webdatamodule.tar_reading import NameFilter, ShardCount, count_samples, read_samples
+from bionemo.webdatamodule._sharding import Reader, Remainder, Stream, plan, shard_order
+from bionemo.webdatamodule._tar_reading import NameFilter, ShardCount, count_samples, read_samples
 
 
 RankFunction = Callable[[], tuple[int, int]]

@@ -11,7 +11,7 @@ from typing import Any
 
 from bionemo.core.errors import ConfigError, DataError, DataFileError
 from bionemo.core.progress import progress_bar
-from bionemo.webdatamodule.shard_writing import ShardSetWriter
+from bionemo.webdatamodule._shard_writing import ShardSetWriter
 
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import torch
 from webdataset.autodecode import Decoder
 
 from bionemo.core.errors import DataError
-from bionemo.webdatamodule.decoding import DecodeAndExtract
+from bionemo.webdatamodule._decoding import DecodeAndExtract
 
 
 class Runs:

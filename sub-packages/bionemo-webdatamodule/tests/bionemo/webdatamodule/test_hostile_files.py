@@ -8,7 +8,7 @@ from bionemo.testing.hostile_files import hostile_gzip, hostile_json, hostile_pi
 
 
 LOAD = """
-from bionemo.webdatamodule.decoding import DecodeAndExtract
+from bionemo.webdatamodule._decoding import DecodeAndExtract
 def load(path):
     suffix, _, data = path.read_bytes().partition(b"\\n")
     stage = DecodeAndExtract([suffix.decode()])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.webdatamodule.safe_pickle import safe_loads, safe_torch_load
+from bionemo.webdatamodule._safe_pickle import safe_loads, safe_torch_load
 
 
 PLAIN = {
@@ -99,7 +99,7 @@ def test_anything_else_is_refused_and_not_called(value, protocol, tmp_path, monk
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 5)])
 def test_tensors_of_any_type_without_torchs_slow_loader(dtype, shape, monkeypatch):
     if 0 not in shape:  # empty memory goes to torch
-        monkeypatch.setattr("bionemo.webdatamodule.safe_pickle.safe_torch_load", None)
+        monkeypatch.setattr("bionemo.webdatamodule._safe_pickle.safe_torch_load", None)
     tensor = torch.arange(int(np.prod(shape))).to(dtype).reshape(shape)
     loaded = safe_loads(pickle.dumps(tensor))
     assert loaded.dtype == dtype

@@ -10,8 +10,8 @@ import webdataset as wds
 
 from bionemo.core.errors import ConfigError, DataFileError
 from bionemo.testing.kills import kill_runner
-from bionemo.webdatamodule.shard_writing import ShardSetWriter, check_complete
-from bionemo.webdatamodule.tar_reading import NameFilter, count_samples
+from bionemo.webdatamodule._shard_writing import ShardSetWriter, check_complete
+from bionemo.webdatamodule._tar_reading import NameFilter, count_samples
 
 
 def write_set(folder, num_shards, content, size_bytes=10):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.core.errors import ConfigError
-from bionemo.webdatamodule.sharding import Piece, Reader, plan, shard_order
+from bionemo.webdatamodule._sharding import Piece, Reader, plan, shard_order
 
 
 COUNTS = st.lists(st.integers(0, 9), min_size=1, max_size=8)

@@ -11,7 +11,7 @@ import pytest
 import webdataset as wds
 
 from bionemo.core.errors import DataFileError, FormatError, MissingFileError
-from bionemo.webdatamodule.tar_reading import NameFilter, count_samples, read_samples
+from bionemo.webdatamodule._tar_reading import NameFilter, count_samples, read_samples
 
 
 ALL = NameFilter()

@@ -22,11 +22,11 @@ import pooch
 
 from bionemo.core.cache_dir import BIONEMO_CACHE_DIR
 from bionemo.core.command import print_result
-from bionemo.core.data import archives
-from bionemo.core.data.download_cache import cached_path, lock, make_cache_dir, remember_path
+from bionemo.core.data import _archives as archives
+from bionemo.core.data._download_cache import cached_path, lock, make_cache_dir, remember_path
+from bionemo.core.data._http_download import DownloadError, download_http, hub_request
+from bionemo.core.data._load_command import download_command, print_resources, run_download
 from bionemo.core.data.download_config import DownloadConfig, SourceOptions
-from bionemo.core.data.http_download import DownloadError, download_http, hub_request
-from bionemo.core.data.load_command import download_command, print_resources, run_download
 from bionemo.core.data.resource import Resource, get_all_resources
 from bionemo.core.errors import EXIT_BAD_INPUT, BionemoError, ChecksumError, MissingDependencyError, ResourceError
 from bionemo.core.files import move_into_place
@@ -352,7 +352,7 @@ def main(
 
 
 def download(config: DownloadConfig) -> Path | None:
-    """Do what ``download_bionemo_data`` was asked for; see :func:`bionemo.core.data.load_command.run_download`."""
+    """Do what ``download_bionemo_data`` was asked for; see :func:`bionemo.core.data._load_command.run_download`."""
     return run_download(config, load, default_source=DEFAULT_SOURCE)
 
 

@@ -4,7 +4,7 @@
 
 import sys
 
-from bionemo.core.data.load_command import download_command
+from bionemo.core.data._load_command import download_command
 
 
 main = download_command("bionemo.core.data.load:download")

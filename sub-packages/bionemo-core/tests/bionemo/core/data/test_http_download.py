@@ -6,8 +6,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from bionemo.core.data import http_download
-from bionemo.core.data.http_download import DownloadError, download_http, hub_request
+from bionemo.core.data import _http_download as http_download
+from bionemo.core.data._http_download import DownloadError, download_http, hub_request
 from bionemo.core.errors import DataFileError
 from bionemo.testing.http_server import Fault, LoopbackServer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.core.data import http_download
+from bionemo.core.data import _http_download as http_download
 from bionemo.core.data import load as load_module
 from bionemo.core.data.download_config import DownloadConfig
 from bionemo.core.data.load import NGCDownloader, default_ngc_client, default_pbss_client, load
@@ -401,7 +401,7 @@ def test_module_runs_and_reads_the_environment():
 
 def test_flags_of_the_command():
     """The command line is a promise to scripts: change this list together with the changelog."""
-    from bionemo.core.config_parser import build_parser
+    from bionemo.core._config_parser import build_parser
 
     assert build_parser(DownloadConfig).flags == [
         "--list-resources",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.files import is_leftover
 from bionemo.core.partitioned_output import FINISHED_NAME

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.esm2.convert_config import ConvertESM2Config
 from bionemo.esm2.scripts.convert_esm2 import main
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.esm2.data.prepare_config import PrepareESM2DataConfig
 from bionemo.esm2.data.sequence_store import SequenceStore
 from bionemo.esm2.scripts.prepare_esm2_data import main

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.core.files import is_leftover
 from bionemo.core.partitioned_output import FINISHED_NAME
 from bionemo.geneformer.api import GeneformerWithHead, HeadConfig, load_geneformer, save_finetuned

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.geneformer.embedding.embedder import CellOutputs
 from bionemo.geneformer.embedding.results_table import cells_table
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig

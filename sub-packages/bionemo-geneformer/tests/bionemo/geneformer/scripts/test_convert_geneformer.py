@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.geneformer.api import build_geneformer, geneformer_config, load_geneformer, save_geneformer
 from bionemo.geneformer.convert_config import ConvertGeneformerConfig
 from bionemo.geneformer.data.dictionaries import Dictionaries

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.geneformer.data.dictionaries import load_dictionaries
 from bionemo.geneformer.medians_config import GeneformerMediansConfig
 from bionemo.geneformer.scripts.geneformer_medians import main

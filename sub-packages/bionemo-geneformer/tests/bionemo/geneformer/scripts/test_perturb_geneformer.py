@@ -3,8 +3,8 @@
 
 import pytest
 
+from bionemo.core._config_parser import build_parser
 from bionemo.core.config import parse
-from bionemo.core.config_parser import build_parser
 from bionemo.core.errors import ConfigError
 from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, check_flags
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.scripts.tokenize_geneformer import main
 from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig

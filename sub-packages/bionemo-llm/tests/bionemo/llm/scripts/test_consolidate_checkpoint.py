@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.core.config_parser import build_parser
+from bionemo.core._config_parser import build_parser
 from bionemo.core.errors import CheckpointError
 from bionemo.llm.checkpoints.consolidate_config import ConsolidateConfig
 from bionemo.llm.checkpoints.layouts import find_layout

@@ -16,7 +16,7 @@ from webdataset.autodecode import decoders
 
 from bionemo.core.errors import DataError
 from bionemo.core.unpacking import gunzip
-from bionemo.webdatamodule.safe_pickle import safe_loads, safe_torch_load
+from bionemo.webdatamodule._safe_pickle import safe_loads, safe_torch_load
 
 
 _SAFE = {"pyd": safe_loads, "pickle": safe_loads, "pkl": safe_loads, "pth": safe_torch_load}
