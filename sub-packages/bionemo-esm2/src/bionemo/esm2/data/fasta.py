@@ -9,12 +9,10 @@
 """
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from typing import NamedTuple
 
-import numpy as np
-
 from bionemo.core.errors import FormatError
+from bionemo.esm2.data.fasta_blocks import EncodedBlock, TextBlock, encode_block
 from bionemo.esm2.data.fasta_files import FastaSource, fasta_paths, iter_text, name_of
 from bionemo.esm2.data.fasta_policy import (
     BadRecordPolicy,
@@ -23,16 +21,7 @@ from bionemo.esm2.data.fasta_policy import (
     IllegalPolicy,
     RejectedRecord,
 )
-from bionemo.esm2.data.fasta_records import (
-    ENCODE,
-    LOWER_BIT,
-    RecordText,
-    count_nucleotide_like,
-    encode_simple_rows,
-    encode_unusual,
-    first_word,
-    is_utf8,
-)
+from bionemo.esm2.data.fasta_records import first_word
 from bionemo.esm2.data.tokenizer import TOKEN_TO_ID
 
 
@@ -52,29 +41,6 @@ class FastaRecord(NamedTuple):
     id: str
     description: str
     sequence: str
-
-
-class EncodedBlock(NamedTuple):
-    """Some consecutive records as token ids, without special tokens."""
-
-    ids: list[bytes]
-    """First word of each header."""
-
-    residues: list[bytes]
-    """Token ids of each sequence, one byte a residue."""
-
-    places: list[int]
-    """Where each record stands: `FILE_STRIDE` times the number of its file, from 0, and its number in it, from 1."""
-
-
-class _RawBlock(NamedTuple):
-    """Consecutive records of one file as text, without their leading ``>``."""
-
-    first_number: int
-    first_line: int
-    records: list[bytes]
-    has_returns: bool
-    """Whether a carriage return is anywhere in the text."""
 
 
 def read_fasta(
@@ -115,10 +81,10 @@ def read_fasta(
     policy = FastaPolicy(on_illegal=on_illegal, on_bad_record=on_bad_record)
     summary = FastaSummary() if summary is None else summary
     for file in fasta_paths(path):
-        for raw in _iter_raw_blocks(name_of(file), iter_text(file, block_bytes=_BLOCK_BYTES)):
-            block = _encode_block(name_of(file), raw, policy, summary, on_rejected)
+        for raw in _iter_text_blocks(name_of(file), iter_text(file, block_bytes=_BLOCK_BYTES)):
+            block = encode_block(raw, policy, summary, on_rejected)
             for place, record_id, residues in zip(block.places, block.ids, block.residues, strict=True):
-                words = raw.records[place - raw.first_number].partition(b"\n")[0].strip().split(None, 1)
+                words = raw.headers[place - raw.first_number].strip().split(None, 1)
                 description = words[1].decode("utf-8", "replace") if len(words) > 1 else ""
                 yield FastaRecord(record_id.decode(), description, residues.translate(_IDS_TO_TEXT).decode())
 
@@ -152,14 +118,16 @@ def iter_encoded_blocks(
     summary = FastaSummary() if summary is None else summary
     for file_idx, file in enumerate(fasta_paths(path)):
         text = iter_text(file, block_bytes=_BLOCK_BYTES, on_progress=on_progress)
-        for raw in _iter_raw_blocks(name_of(file), text):
-            block = _encode_block(name_of(file), raw, policy, summary, on_rejected)
+        for raw in _iter_text_blocks(name_of(file), text):
+            block = encode_block(raw, policy, summary, on_rejected)
+            if file_idx:
+                block = block._replace(places=[file_idx * FILE_STRIDE + number for number in block.places])
             if block.ids:
-                yield block._replace(places=[file_idx * FILE_STRIDE + number for number in block.places])
+                yield block
 
 
-def _iter_raw_blocks(name: str, blocks: Iterator[bytes]) -> Iterator[_RawBlock]:
-    """Cut the text of one file at its headers."""
+def _iter_text_blocks(name: str, blocks: Iterator[bytes]) -> Iterator[TextBlock]:
+    """Cut the text of one file before a header, after each block that holds one."""
     number = line = 1
     rest: bytes | None = None  # what may go on in the next block; None until the first header
     for block in blocks:
@@ -172,58 +140,20 @@ def _iter_raw_blocks(name: str, blocks: Iterator[bytes]) -> Iterator[_RawBlock]:
                 raise FormatError(f"{name}: is not FASTA: the first line must start with '>', found {start[:20]!r}.")
             rest, block = b"", start[1:]
         text = rest + block
-        *records, rest = text.split(b"\n>")
+        cut = text.rfind(b"\n>")
+        if cut < 0:
+            rest = text
+        else:
+            raw = TextBlock(name, text[:cut], first_number=number, first_line=line)
+            yield raw
+            number += len(raw)
+            line += raw.num_lines
+            rest = text[cut + 2 :]
         if len(rest) > MAX_RECORD_BYTES:
             raise FormatError(
-                f"{name}: record {number + len(records)} ({first_word(rest[:200]).decode('utf-8', 'replace')!r}) is "
+                f"{name}: record {number} ({first_word(rest[:200]).decode('utf-8', 'replace')!r}) is "
                 f"longer than {MAX_RECORD_BYTES // 2**20} MiB: no protein is. Is this a genome?"
             )
-        if records:
-            yield _RawBlock(number, line, records, b"\r" in text)
-            number += len(records)
-            line += _num_lines(text) - _num_lines(rest)
     if rest is None:
         raise FormatError(f"{name}: is empty. Expected FASTA: '>id' lines, each followed by residues.")
-    yield _RawBlock(number, line, [rest], b"\r" in rest)
-
-
-def _num_lines(text: bytes) -> int:
-    """Count the line ends; several times faster than ``bytes.count``."""
-    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")))
-
-
-def _encode_block(
-    name: str,
-    raw: _RawBlock,
-    policy: FastaPolicy,
-    summary: FastaSummary,
-    on_rejected: Callable[[RejectedRecord], object] | None,
-) -> EncodedBlock:
-    ids: list[bytes] = []
-    residues: list[bytes] = []
-    for record in raw.records:
-        header, _, body = record.partition(b"\n")
-        ids.append((header.split(None, 1) or [b""])[0])  # `first_word`, without its call
-        residues.append(body.translate(ENCODE, b"\r\n"))
-    numbers = list(range(raw.first_number, raw.first_number + len(ids)))
-    # One look at all records: where nothing is unusual, that was all.
-    largest = np.frombuffer(b"".join(residues), dtype=np.uint8).max(initial=0)
-    if raw.has_returns or largest >= LOWER_BIT or not all(residues) or not all(ids) or not is_utf8(b" ".join(ids)):
-        residues, odd_rows = encode_simple_rows(raw.records, residues, ids, summary)
-        lines = list(accumulate((record.count(b"\n") + 1 for record in raw.records), initial=raw.first_line))
-        rejected_rows = set()
-        for row in odd_rows:
-            text = RecordText(name, numbers[row], lines[row], raw.records[row])
-            encoded = encode_unusual(text, policy, summary, on_rejected)
-            if encoded is None:
-                rejected_rows.add(row)
-            else:
-                residues[row] = encoded
-        if rejected_rows:
-            kept = [row for row in range(len(ids)) if row not in rejected_rows]
-            ids, residues = [ids[row] for row in kept], [residues[row] for row in kept]
-            numbers = [numbers[row] for row in kept]
-    summary.num_sequences += len(ids)
-    summary.num_residues += len(b"".join(residues))
-    summary.num_nucleotide_sequences += count_nucleotide_like(residues)
-    return EncodedBlock(ids, residues, numbers)
+    yield TextBlock(name, rest, first_number=number, first_line=line)

@@ -12,9 +12,8 @@ Three kinds of text in a sequence are told apart:
   whatever the policy.
 """
 
-import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +25,8 @@ from bionemo.esm2.data.tokenizer import TOKEN_TO_ID, UNK_ID
 
 WHITE_SPACE = b" \t\n\r\x0b\x0c"
 _NEWLINES = b"\r\n"
-LOWER_BIT = 64  # added to a token id; all that is unusual lies above all token ids
-_STOP, _GAP, _NO_TOKEN, _SPACE, _BROKEN = 128, 129, 130, 131, 255
+_LOWER_BIT = 64  # added to a token id; all that is unusual lies above all token ids
+STOP, _GAP, _NO_TOKEN, _SPACE, _BROKEN = 128, 129, 130, 131, 255
 
 
 def _encoding_table() -> bytes:
@@ -35,8 +34,8 @@ def _encoding_table() -> bytes:
     for token, token_id in TOKEN_TO_ID.items():
         if len(token) == 1 and token.isalpha():
             table[ord(token)] = token_id
-            table[ord(token.lower())] = token_id | LOWER_BIT
-    for characters, value in (("*", _STOP), ("-.", _GAP), ("Jj", _NO_TOKEN), (" \t\x0b\x0c", _SPACE)):
+            table[ord(token.lower())] = token_id | _LOWER_BIT
+    for characters, value in (("*", STOP), ("-.", _GAP), ("Jj", _NO_TOKEN), (" \t\x0b\x0c", _SPACE)):
         for character in characters:
             table[ord(character)] = value
     return bytes(table)
@@ -44,18 +43,23 @@ def _encoding_table() -> bytes:
 
 ENCODE = _encoding_table()
 """Byte of text to token id, or to a value of 64 and more where it is no upper-case residue."""
-_TOKENS = bytes(range(LOWER_BIT))
-_LOWERS = bytes(range(LOWER_BIT, 2 * LOWER_BIT))
+_TOKENS = bytes(range(_LOWER_BIT))
+_LOWERS = bytes(range(_LOWER_BIT, 2 * _LOWER_BIT))
 _TOKENS_AND_LETTERS = bytes(range(_SPACE))
 _GAPS = bytes([_GAP])
-_DROP_LOWER = bytes(value & ~LOWER_BIT if value < _STOP else value for value in range(256))
-_TO_UNK = bytes(UNK_ID if value >= _STOP else value for value in range(256))
-_TO_X = bytes(TOKEN_TO_ID["X"] if value >= _STOP else value for value in range(256))
+_DROP_LOWER = bytes(value & ~_LOWER_BIT if value < STOP else value for value in range(256))
+FOLD = ENCODE.translate(_DROP_LOWER)
+"""As `ENCODE`, but lower-case residues are read as upper-case ones."""
+_TO_UNK = bytes(UNK_ID if value >= STOP else value for value in range(256))
+_TO_X = bytes(TOKEN_TO_ID["X"] if value >= STOP else value for value in range(256))
 _NUCLEOTIDE_IDS = bytes(TOKEN_TO_ID[letter] for letter in "ACGTUN")
+MIN_NUCLEOTIDES = 20
+"""Length from which a sequence may be told to be nucleotides."""
+IS_NUCLEOTIDE = np.isin(np.arange(256), list(_NUCLEOTIDE_IDS))
+"""[256] bool: of each token id, whether it is A, C, G, T, U or N."""
 _NUCLEOTIDES = re.compile(  # 20 residues of a protein are all among these with a chance of 1e-11
     b"[%s]{20,59}(?:$|[%s])" % (2 * (re.escape(_NUCLEOTIDE_IDS),)), re.DOTALL
 )
-_NUCLEOTIDE_STARTS = {bytes(start) for start in itertools.product(_NUCLEOTIDE_IDS, repeat=4)}  # decide most sequences
 
 
 class RecordText(NamedTuple):
@@ -121,48 +125,6 @@ def encode_unusual(
         return None
 
 
-def encode_simple_rows(
-    records: Sequence[bytes], encoded: Sequence[bytes], ids: Sequence[bytes], summary: FastaSummary
-) -> tuple[list[bytes], list[int]]:
-    """Encode, all at once, the records that hold nothing unusual but lower case and a ``*`` at the end.
-
-    Args:
-        records: Text of each record without ``>``.
-        encoded: Its sequence through `ENCODE`, without line ends.
-        ids: Its id.
-        summary: Counts what was done to the simple records.
-
-    Returns:
-        Token ids of each record, and the rows to be looked at one by one, in their order.
-    """
-    stop = bytes([_STOP])
-    residues = list(encoded)
-    if any(stop in row for row in encoded):
-        residues = [row[:-1] if row.endswith(stop) else row for row in encoded]
-    joined = b"".join(residues)
-    values = np.frombuffer(joined, dtype=np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, residues), dtype=np.int64, count=len(residues)))
-    odd = set(np.searchsorted(ends, np.flatnonzero(values >= _STOP), side="right").tolist())
-    if not (all(ids) and all(residues) and is_utf8(b" ".join(ids))):
-        odd |= {row for row, name in enumerate(ids) if not (name and residues[row] and is_utf8(name))}
-    odd |= {row for row, text in enumerate(records) if b"\r" in text and has_lone_return(text.partition(b"\n")[0])}
-    is_lower = (values & LOWER_BIT) != 0
-    num_lower = int(np.count_nonzero(is_lower))
-    if num_lower:
-        odd |= {row for row, tokens in enumerate(residues) if tokens[1:2] >= _LOWERS[:1] and _wraps(records[row])}
-        lowered = joined.translate(_DROP_LOWER)
-        last = ends.tolist()
-        residues = [lowered[start:end] for start, end in zip([0, *last[:-1]], last, strict=True)]
-    num_stops = sum(map(len, encoded)) - len(joined)
-    for row in odd:  # counted where they are looked at
-        end, length = int(ends[row]), len(residues[row])
-        num_lower -= int(np.count_nonzero(is_lower[end - length : end]))
-        num_stops -= len(encoded[row]) - length
-    summary.num_lower_case_residues += num_lower
-    summary.num_stops_removed += num_stops
-    return residues, sorted(odd)
-
-
 def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> bytes:
     """Encode one sequence that comes from elsewhere than a FASTA file, by the same rules; white space is an error.
 
@@ -178,7 +140,7 @@ def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> byte
         DataError: The message names the first character that is no residue.
     """
     text = sequence.encode()
-    values = text.translate(ENCODE).translate(_DROP_LOWER).removesuffix(bytes([_STOP]))
+    values = text.translate(ENCODE).translate(_DROP_LOWER).removesuffix(bytes([STOP]))
     refused = values.translate(None, _TOKENS if on_illegal == "error" else _TOKENS_AND_LETTERS)
     if not refused:
         return values.translate(_TO_UNK)
@@ -190,10 +152,9 @@ def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> byte
     )
 
 
-def count_nucleotide_like(residues: Sequence[bytes]) -> int:
-    """Count the sequences (token ids) of 20 and more residues whose first 60 are all A, C, G, T, U or N."""
-    candidates = [tokens for tokens in residues if tokens[:4] in _NUCLEOTIDE_STARTS]
-    return sum(_NUCLEOTIDES.match(tokens) is not None for tokens in candidates)
+def is_nucleotide_like(tokens: bytes) -> bool:
+    """Return whether a sequence of 20 and more residues begins with 60 (or all) that are A, C, G, T, U or N."""
+    return _NUCLEOTIDES.match(tokens) is not None
 
 
 def has_lone_return(header: bytes) -> bool:
@@ -228,12 +189,12 @@ def _encode_body(record: RecordText, policy: FastaPolicy, summary: FastaSummary)
         _check_white_space(record)
         values = record.body.translate(ENCODE, WHITE_SPACE)
         unusual = values.translate(None, _TOKENS)
-    num_lower = len(unusual.translate(None, bytes(range(_STOP, 256))))
+    num_lower = len(unusual.translate(None, bytes(range(STOP, 256))))
     if num_lower:
-        if _wraps(record.text):
+        if reads_as_wrapped_header(record.text):
             raise _wrapped_header(record)
         values = values.translate(_DROP_LOWER)
-    has_stop = values.endswith(bytes([_STOP]))
+    has_stop = values.endswith(bytes([STOP]))
     values = values[:-1] if has_stop else values
     was_fixed = False
     if not values:
@@ -275,7 +236,7 @@ def _check_white_space(record: RecordText) -> None:
         )
 
 
-def _wraps(text: bytes) -> bool:
+def reads_as_wrapped_header(text: bytes) -> bool:
     """Return whether the first sequence line is like a word (lower case, or a capital first) above a longer one."""
     first = text.find(b"\n") + 1
     second = text.find(b"\n", first) + 1
@@ -318,7 +279,7 @@ def _broken_character(record: RecordText) -> FormatError:
 
 def _illegal_letter(record: RecordText, values: bytes) -> DataError:
     """Describe the first letter that ESM-2 does not know."""
-    place = next(place for place, value in enumerate(values) if value >= _STOP)
+    place = next(place for place, value in enumerate(values) if value >= STOP)
     num_before = 0
     for number, line in _lines(record):
         letters = line.translate(None, WHITE_SPACE)

@@ -20,7 +20,8 @@ from bionemo.core.errors import DataFileError, FormatError, MissingFileError
 from bionemo.core.files import atomic_directory, write_json
 from bionemo.core.progress import progress_bar
 from bionemo.esm2.data.clusters import write_cluster_files
-from bionemo.esm2.data.fasta import EncodedBlock, iter_encoded_blocks
+from bionemo.esm2.data.fasta import iter_encoded_blocks
+from bionemo.esm2.data.fasta_blocks import EncodedBlock
 from bionemo.esm2.data.fasta_files import FastaSource, fasta_paths, is_stream, name_of, size_bytes
 from bionemo.esm2.data.fasta_policy import (
     REJECTED_NAME,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
 from bionemo.esm2.data.array_files import ColumnWriter, sorted_by_key
-from bionemo.esm2.data.fasta import FILE_STRIDE, EncodedBlock
+from bionemo.esm2.data.fasta import FILE_STRIDE
+from bionemo.esm2.data.fasta_blocks import EncodedBlock
 from bionemo.esm2.data.fasta_policy import DuplicatePolicy, FastaSummary, RejectedFile, RejectedRecord
 from bionemo.esm2.data.sequence_store import hash_ids
 from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID
