@@ -28,6 +28,12 @@ def load_yaml(text: str) -> Any:
     """Read YAML text into plain values.
 
     Raises:
-        yaml.YAMLError: The text is not YAML, holds a tag of Python objects, or gives a key twice.
+        yaml.YAMLError: The text is not YAML, holds a tag of Python objects, gives a key twice, or nests too deeply.
     """
-    return yaml.load(text, Loader=_UniqueKeysLoader)
+    try:
+        return yaml.load(text, Loader=_UniqueKeysLoader)
+    except RecursionError:
+        raise yaml.constructor.ConstructorError(None, None, "it is nested too deeply") from None
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        # PyYAML's own: dates that do not exist, numbers of thousands of digits, tags on values of another type.
+        raise yaml.constructor.ConstructorError(None, None, f"a value cannot be read ({error})") from error

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from bionemo.core.config_fields import ConfigField, closest, config_fields
 from bionemo.core.errors import ConfigError, MissingFileError
+from bionemo.core.exclusive_settings import exclusive_pairs, holds, spelled, without_overridden
 
 
 ConfigT = TypeVar("ConfigT")
@@ -100,6 +101,8 @@ def parse(
 ) -> ConfigT:
     """Build a config from flags, and from ``--config FILE.yaml`` for what the flags leave open.
 
+    A flag also wins over settings of the file that it excludes (`bionemo.core.exclusive_settings`).
+
     Args:
         config_class: The dataclass to build.
         argv: Arguments without the program's name; those of this process unless given.
@@ -116,6 +119,7 @@ def parse(
 
     flags, yaml_path = parse_flags(config_class, argv, prog=prog, description=description, example=example)
     settings = {} if yaml_path is None else _read_yaml(config_class, yaml_path)
+    settings = without_overridden(config_class, settings, flags, f"--config {yaml_path}")
     explicit = _differing(config_class, settings) | frozenset(flags)
     config: ConfigT = _build(config_class, settings | flags, explicit)
     return config
@@ -157,6 +161,18 @@ def explicit_fields(config: Any) -> frozenset[str]:
     return getattr(config, _EXPLICIT, frozenset())
 
 
+def check_exclusive(config: Any) -> None:
+    """Refuse settings that exclude each other, see `bionemo.core.exclusive_settings`; only what the user set counts.
+
+    Raises:
+        ConfigError: The message names both flags.
+    """
+    given = {name: getattr(config, name) for name in explicit_fields(config)}
+    for one, other in exclusive_pairs(type(config)):
+        if holds(one, given) and holds(other, given):
+            raise ConfigError(f"{spelled(one)} and {spelled(other)} contradict each other; give one of them.")
+
+
 def _build(config_class: type, settings: Mapping[str, Any], explicit: frozenset[str]) -> Any:
     missing = [
         field.spelling for field in config_fields(config_class) if field.required and field.name not in settings
@@ -184,7 +200,7 @@ def _read_yaml(config_class: type, path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
         raise ConfigError(f"--config {path}{place}: not valid YAML: {problem}.") from error
     if not isinstance(content, dict):
         raise ConfigError(

@@ -7,6 +7,7 @@ import difflib
 import functools
 import math
 import re
+import reprlib
 import types
 import typing
 from collections.abc import Iterable
@@ -87,12 +88,12 @@ class ConfigField:
         if self.container is not None and self.types == (Path,) and isinstance(value, (str, Path)):
             return self.container([Path(value)])  # one path where several may stand
         if self.container is not None:
-            raise ValueError(f"expected {self.expected}, got {value!r}.")
+            raise ValueError(f"expected {self.expected}, got {shown(value)}.")
         return self._one_from_value(value)
 
     def _one_from_value(self, value: Any) -> Any:
         for choice in self.choices:
-            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+            if type(value) is type(choice) and value == choice:
                 return choice
             if type(value) is int and str(value) == choice:  # precision: 16, where the flag's choice is the text "16"
                 return choice
@@ -100,12 +101,21 @@ class ConfigField:
             if kind is Path and isinstance(value, (str, Path)):
                 return Path(value)
             if kind is float and not isinstance(value, bool):
-                number = value if isinstance(value, (int, float)) else _exponent(value)
-                if number is not None and math.isfinite(number):
-                    return float(number)
+                number = _finite(value if isinstance(value, (int, float)) else _exponent(value))
+                if number is not None:
+                    return number
             elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
                 return value
-        raise ValueError(f"expected {self.expected}, got {value!r}.{closest(str(value), map(str, self.choices))}")
+        hint = closest(str(value), map(str, self.choices)) if isinstance(value, (str, int, float)) else ""
+        raise ValueError(f"expected {self.expected}, got {shown(value)}.{hint}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: shortened, so that nested aliases of YAML cannot fill the memory."""
+    shortened = reprlib.Repr()
+    shortened.maxlevel, shortened.maxlist, shortened.maxdict = 2, 6, 6
+    shortened.maxstring = shortened.maxlong = shortened.maxother = 120
+    return shortened.repr(value)
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -176,6 +186,15 @@ def _scalar_from_text(kind: type, text: str) -> Any:
     except ValueError:
         return None
     return None if kind is float and not math.isfinite(number) else number
+
+
+def _finite(number: int | float | None) -> float | None:
+    if number is None:
+        return None
+    try:
+        return float(number) if math.isfinite(number) else None
+    except OverflowError:  # a whole number above all floats
+        return None
 
 
 def _exponent(value: Any) -> float | None:

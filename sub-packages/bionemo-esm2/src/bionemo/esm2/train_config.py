@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 from bionemo.esm2.model.sizes import ESM2_SIZES
@@ -34,6 +35,16 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
         *PretrainConfig.at_least_one,
         "max_seq_length",
         *SHAPE_FIELDS,
+    )
+
+    exclusive: ClassVar[Exclusive] = (
+        *PretrainConfig.exclusive,
+        ("model", SHAPE_FIELDS),
+        ("train_fasta", CLUSTER_FIELDS),
+        ("train_cluster_path", ("on_bad_record", "duplicate_ids")),
+        ("valid_fasta", ("valid_fraction", "valid_cluster_path", "valid_database_path")),
+        ("init_from_hf", ("restore_from_checkpoint_path", "model", *SHAPE_FIELDS)),
+        ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS)),
     )
 
     train_fasta: tuple[Path, ...] | None = option(
@@ -97,23 +108,13 @@ class TrainESM2Config(FastaFlags, PretrainConfig):
             raise ConfigError(f"--valid-fraction {self.valid_fraction}: must lie between 0 and 1.")
 
 
-CONTRADICTIONS = (
-    ("model", SHAPE_FIELDS),
-    ("train_fasta", CLUSTER_FIELDS),
-    ("train_cluster_path", ("on_bad_record", "duplicate_ids")),
-    ("valid_fasta", ("valid_fraction", "valid_cluster_path", "valid_database_path")),
-    ("init_from_hf", ("restore_from_checkpoint_path", "model", *SHAPE_FIELDS)),
-    ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS)),
-)
-
-
 def check_flags(config: TrainESM2Config) -> None:
     """Refuse flags that contradict each other, and a run without data.
 
     Raises:
         ConfigError: The message names the flags.
     """
-    check_contradictions(config, CONTRADICTIONS)
+    check_contradictions(config)
     if config.train_fasta is None:
         cluster_paths(config)
 

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from bionemo.core.config import explicit_fields, option, option_like
+from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.llm.flag_groups import DeviceFlags, OptimizationFlags
@@ -20,6 +21,15 @@ DATA, TASK, TRAINING, HARDWARE, OUTPUT = "data", "task", "training", "hardware",
 @dataclass(frozen=True, kw_only=True)
 class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlags):
     """Fine-tune Geneformer to predict labels of cells or genes, to a checkpoint that transformers opens."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("valid_data_path", ("valid_fraction",)),
+        ("folds", ("valid_data_path", "valid_fraction", "keep")),
+        ("encoder_frozen", ("lora_finetune", "num_frozen_layers")),
+        ("lora_finetune", ("num_frozen_layers",)),
+        ("lora_finetune=False", ("lora_rank", "lora_alpha")),
+        ("task_type=gene-classification", ("label_column", "pooling", "folds")),
+    )
 
     restore_from_checkpoint_path: Path = option_like(PretrainConfig, "restore_from_checkpoint_path", group=DATA)
     train_data_path: Path = option(
@@ -96,17 +106,6 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-EXCLUSIVE = (
-    ("valid_data_path", "valid_fraction"),
-    ("folds", "valid_data_path"),
-    ("folds", "valid_fraction"),
-    ("folds", "keep"),
-    ("encoder_frozen", "lora_finetune"),
-    ("encoder_frozen", "num_frozen_layers"),
-    ("lora_finetune", "num_frozen_layers"),
-)
-
-
 def check_flags(config: FinetuneGeneformerConfig) -> None:
     """Refuse flags that contradict each other or the task.
 
@@ -114,9 +113,7 @@ def check_flags(config: FinetuneGeneformerConfig) -> None:
         ConfigError: The message names the flags.
     """
     given = {name for name in explicit_fields(config) if getattr(config, name)}
-    for one, other in EXCLUSIVE:
-        if one in given and other in given:
-            raise ConfigError(f"{flag(one)} and {flag(other)} contradict each other; give one of them.")
+    check_exclusive(config)
     for name in ("lora_rank", "lora_alpha"):
         if name in given and not config.lora_finetune:
             raise ConfigError(f"{flag(name)}: has a meaning with --lora-finetune only.")

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
@@ -29,6 +30,24 @@ class TrainGeneformerConfig(DictionaryFlags, CountFlags, PretrainConfig):
     """Pretrain Geneformer on single cells, to a checkpoint that transformers opens."""
 
     at_least_one: ClassVar[tuple[str, ...]] = (*PretrainConfig.at_least_one, "seq_length", *SHAPE_FIELDS)
+
+    exclusive: ClassVar[Exclusive] = (
+        *PretrainConfig.exclusive,
+        ("model", SHAPE_FIELDS),
+        ("data_dir", ("train_tokens", "valid_tokens", "valid_fraction")),
+        ("valid_tokens", ("valid_fraction",)),
+        (
+            "train_tokens",
+            (
+                "counts_layer",
+                "feature_type",
+                "gene_column",
+                "include_unrecognized_vocab_in_dataset",
+                "allow_fractional_counts",
+            ),
+        ),
+        ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS, "hidden_dropout", "attention_dropout")),
+    )
 
     data_dir: Path | None = option(
         None, group=DATA, help="Folder with train/ and val/, each an SCDL archive or tokenized cells."
@@ -95,22 +114,6 @@ class TrainGeneformerConfig(DictionaryFlags, CountFlags, PretrainConfig):
 
 
 NO_TRAINING_DATA = "no training data: give --data-dir with train/ and val/, or --train-tokens."
-CONTRADICTIONS = (
-    ("model", SHAPE_FIELDS),
-    ("data_dir", ("train_tokens", "valid_tokens", "valid_fraction")),
-    ("valid_tokens", ("valid_fraction",)),
-    (
-        "train_tokens",
-        (
-            "counts_layer",
-            "feature_type",
-            "gene_column",
-            "include_unrecognized_vocab_in_dataset",
-            "allow_fractional_counts",
-        ),
-    ),
-    ("restore_from_checkpoint_path", ("model", *SHAPE_FIELDS, "hidden_dropout", "attention_dropout")),
-)
 
 
 def check_flags(config: TrainGeneformerConfig) -> None:
@@ -119,7 +122,7 @@ def check_flags(config: TrainGeneformerConfig) -> None:
     Raises:
         ConfigError: The message names the flags.
     """
-    check_contradictions(config, CONTRADICTIONS)
+    check_contradictions(config)
     if config.data_dir is None and config.train_tokens is None:
         raise ConfigError(NO_TRAINING_DATA)
     if config.token_dictionary is None and config.restore_from_checkpoint_path is None:

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 
@@ -15,6 +16,8 @@ from bionemo.esm2.data.fasta_flags import FastaFlags, paths_of
 @dataclass(frozen=True, kw_only=True)
 class PrepareESM2DataConfig(FastaFlags):
     """Turn FASTA files into a sequence store, checked from end to end, in constant memory."""
+
+    exclusive: ClassVar[Exclusive] = (("format=store", ("valid_fraction", "seed")),)
 
     fasta: tuple[Path, ...] = option(
         help="Protein sequences: FASTA files, folders of them, pipes, or - for standard input; plain, .gz, .bz2, .xz "

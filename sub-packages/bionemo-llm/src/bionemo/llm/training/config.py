@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings that every pretraining command shares; a model's command adds its data and its architecture."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from bionemo.core.config import explicit_fields, option, option_like
+from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.llm.flag_groups import ComputeFlags, OptimizationFlags
 from bionemo.llm.training.parallel_config import ParallelConfig
@@ -40,6 +40,12 @@ class PretrainConfig(ComputeFlags, RunFlags):
     """Fields that must not be below 1 where they are given; subclasses add theirs."""
     not_negative: ClassVar[tuple[str, ...]] = (
         *"seed num_dataset_workers save_top_k weight_decay save_every_minutes".split(),
+    )
+
+    exclusive: ClassVar[Exclusive] = (
+        ("tokens_per_batch", ("micro_batch_size",)),
+        ("pack=False", ("tokens_per_batch",)),
+        ("disable_checkpointing", ("save_interval", "resume_if_exists", "resume_from")),
     )
 
     pack: bool = option(
@@ -242,11 +248,6 @@ MEGATRON_FIELDS = (
 )
 """Settings that ask for the megatron engine where they are not at rest."""
 
-SHARED_CONTRADICTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("tokens_per_batch", ("micro_batch_size",)),
-    ("disable_checkpointing", ("save_interval", "resume_if_exists", "resume_from")),
-)
-
 
 def is_given(config: PretrainConfig, name: str) -> bool:
     """Return whether the user has set a field: by flag, in YAML, or from Python to another value than its default."""
@@ -259,20 +260,12 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check_contradictions(config: PretrainConfig, more: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-    """Refuse flags that contradict each other.
-
-    Args:
-        config: As parsed; only what the user gave counts.
-        more: Fields that exclude others, beside those that every command shares.
+def check_contradictions(config: PretrainConfig) -> None:
+    """Refuse flags that contradict each other; only what the user gave counts.
 
     Raises:
         ConfigError: The message names both flags.
     """
-    given = {name for name in explicit_fields(config) if getattr(config, name)}
-    for one, others in (*SHARED_CONTRADICTIONS, *more):
-        for other in others:
-            if one in given and other in given:
-                raise ConfigError(f"{flag(one)} and {flag(other)} contradict each other; give one of them.")
     if not config.pack and config.tokens_per_batch is not None:
         raise ConfigError("--tokens-per-batch is the size of a pack; with --no-pack give --micro-batch-size.")
+    check_exclusive(config)

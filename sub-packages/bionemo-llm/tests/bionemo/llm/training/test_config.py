@@ -9,6 +9,7 @@ import pytest
 
 from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
 from bionemo.llm.training.resolve import ResolvedRun, resolve
 
@@ -19,12 +20,14 @@ class ToyConfig(PretrainConfig):
 
     at_least_one: ClassVar[tuple[str, ...]] = (*PretrainConfig.at_least_one, "width")
 
+    exclusive: ClassVar[Exclusive] = (*PretrainConfig.exclusive, ("width", ("lr",)))
+
     width: int = option(4, help="Channels.")
 
 
 def parse_and_resolve(flags: list[str]) -> ResolvedRun:
     config = parse(ToyConfig, ["--accelerator=cpu", *flags])
-    check_contradictions(config, [("width", ("lr",))])
+    check_contradictions(config)
     return resolve(config, SampleLimit("--width", config.width))
 
 
@@ -46,6 +49,28 @@ def parse_and_resolve(flags: list[str]) -> ResolvedRun:
 def test_refused(flags: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_and_resolve(flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "expected"),
+    [
+        ("tokens_per_batch: 4096", ["--micro-batch-size=3"], (None, 3, True)),
+        ("micro_batch_size: 3", ["--tokens-per-batch=64"], (64, None, True)),
+        ("tokens_per_batch: 4096", ["--no-pack"], (None, None, False)),
+        ("micro_batch_size: 3\npack: false", ["--tokens-per-batch=64", "--pack"], (64, None, True)),
+    ],
+)
+def test_a_flag_wins_over_what_it_excludes_in_a_file(text, flags, expected, tmp_path, caplog) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    config = parse_and_resolve([f"--config={tmp_path / 'c.yaml'}", *flags]).asked
+    assert (config.tokens_per_batch, config.micro_batch_size, config.pack) == expected
+    assert f"{text.split(':')[0]} is not used, because {flags[0].split('=')[0]} was given" in caplog.text
+
+
+def test_contradictions_within_a_file_are_refused(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("tokens_per_batch: 4096\nmicro_batch_size: 3\n")
+    with pytest.raises(ConfigError, match="--tokens-per-batch and --micro-batch-size contradict each other"):
+        parse_and_resolve([f"--config={tmp_path / 'c.yaml'}"])
 
 
 @pytest.mark.parametrize(
