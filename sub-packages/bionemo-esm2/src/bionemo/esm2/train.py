@@ -85,6 +85,7 @@ def pretrain_task(config: TrainESM2Config, resolved: ResolvedRun) -> PretrainTas
         fingerprint={name: getattr(config, name) for name in FINGERPRINT_FIELDS},
         schedule_flags=SCHEDULE_FLAGS,
         start_from=start_from,
+        tags=("biology", "protein", "esm"),
         opening="transformers.EsmForMaskedLM.from_pretrained('{path}')",
         architecture_given=start_from is None and any(is_given(config, name) for name in ("model", *SHAPE_FIELDS)),
     )

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from bionemo.core.errors import BionemoError, ConfigError
+from bionemo.esm2 import load_esm2
 from bionemo.esm2.scripts.train_esm2 import main
 from bionemo.esm2.train import train
 from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.stop_requests import RunStopped
@@ -114,6 +117,34 @@ def test_a_run_leaves_what_the_guide_promises(reference_run: Path) -> None:
     assert (reference_run / "checkpoints/best").resolve() in [p.resolve() for p in checkpoints]
     assert len(checkpoints) <= 3
     assert (reference_run / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_checkpoint_has_a_card_that_the_hub_reads_and_a_reader_may_change(
+    reference_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for checkpoint in RunDirectory(reference_run).checkpoints():
+        metrics = read_json(checkpoint / "training_state/state.json")["metrics"]
+        card = ModelCard.load(checkpoint / "README.md")
+        assert card.data.to_dict() == {
+            "license": "unknown", "library_name": "transformers", "pipeline_tag": "fill-mask",
+            "tags": ["bionemo", "biology", "protein", "esm"],
+        }  # fmt: skip
+        step = int(checkpoint.name.removeprefix("step-"))
+        for row in (
+            "| class in transformers | EsmForMaskedLM |", "| layers | 2 |", "| hidden size | 32 |",
+            "| --train-fasta | proteins.fasta |", "| training sequences | 152 |", "| precision | 32-true |",
+            f"| optimizer steps | {step} |", f"| val_loss (nats per selected token) | {metrics['val_loss']:.6g} |",
+            f"EsmForMaskedLM.from_pretrained('{checkpoint.name}')",
+        ):  # fmt: skip
+            assert row in card.text
+        assert str(reference_run) not in card.text
+        assert str(tmp_path.parent) not in card.text
+    changed = shutil.copytree(checkpoint, tmp_path / "model")
+    (changed / "README.md").write_text("---\nlicense: mit\n---\nMine.")
+    weights_sum = model_fingerprint(checkpoint)
+    assert load_esm2(changed).config.num_layers == 2
+    assert model_fingerprint(changed) == weights_sum
+    assert "changed since" not in caplog.text
 
 
 def test_transformers_opens_the_checkpoint(reference_run: Path) -> None:

@@ -165,6 +165,9 @@ def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_ru
     assert_same_training(lightning_run, run_dir)
     whole = consolidate(run_dir, tmp_path / "whole")
     assert_same_weights(lightning_run / "checkpoints/last", whole)
+    card = (whole / "README.md").read_text()  # that of the checkpoint in shards
+    assert f"| optimizer steps | {NUM_STEPS} |" in card
+    assert f"| training engine | megatron, {num_ranks} rank" in card
 
 
 def layers_in(shard: Path) -> set[int]:

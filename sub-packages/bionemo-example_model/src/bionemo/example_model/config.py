@@ -52,7 +52,9 @@ class FinetuneConfig(TrainConfig):
 
     result_dir: Path = option(Path("results/example_model/finetune"), help="Where the checkpoint goes.")
     checkpoint_path: Path = option(
-        Path("results/example_model/pretrain/checkpoint"), help="What train, or an earlier finetune, left."
+        Path("results/example_model/pretrain/checkpoint"),
+        aliases=("--checkpoint",),
+        help="What train, or an earlier finetune, left.",
     )
     num_steps: int = option_like(OptimizationFlags, "num_steps", 300)
     keep_decoder: bool = option(False, help="Train the decoder too: classification plus reconstruction loss.")
@@ -64,5 +66,7 @@ class PredictConfig(DataConfig):
     """Classify the test digits; the result is predictions.csv (idx, label, prediction) and a picture."""
 
     result_dir: Path = option(Path("results/example_model/predict"), help="Where table and picture go.")
-    checkpoint_path: Path = option(Path("results/example_model/finetune/checkpoint"), help="What finetune left.")
+    checkpoint_path: Path = option(
+        Path("results/example_model/finetune/checkpoint"), aliases=("--checkpoint",), help="What finetune left."
+    )
     num_digits: int | None = option(None, help="How many test digits; default: all.")

@@ -26,12 +26,14 @@ from bionemo.core.files import write_text
 from bionemo.core.ranks import process_rank
 from bionemo.example_model.gpt_config import GPTPretrainConfig
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.training_state import check_fingerprint, read_training_state
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
 from bionemo.llm.training.loss_plot import PlotTexts
 from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.run_card import given_data, optimizer_rows
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.stop_requests import StopRequests, stop_requests
 from bionemo.llm.training.trainer import build_trainer, continue_from, resolve_accelerator, resolve_precision
@@ -275,7 +277,15 @@ def build_run_trainer(
     metrics = MetricsWriter(
         run, max(1, config.num_steps // 50), start_step=step, texts=PlotTexts("Next-token loss (lower is better)")
     )
-    sink = HuggingFaceSink(GPT2Layout(), fingerprint)
+    card = ModelCard(
+        title=f"Bytes of text, run {config.experiment_name}",
+        summary="A small GPT-2 trained to predict the next byte.",
+        opening="transformers.GPT2LMHeadModel.from_pretrained('{path}')",
+        data=given_data(config),
+        settings=optimizer_rows(module.optimizer_config),
+        pipeline_tag="text-generation",
+    )
+    sink = HuggingFaceSink(GPT2Layout(), fingerprint, card=card)
     saver = CheckpointWriter(run, sink, metrics, stops, save_interval=interval, val_check_interval=interval)
     accelerator = resolve_accelerator(config.accelerator)
     trainer = build_trainer(

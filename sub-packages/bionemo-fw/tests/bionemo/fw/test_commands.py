@@ -82,6 +82,13 @@ def test_every_flag_is_declared_once() -> None:
     assert set(allowed) <= set(several)  # an exception that is no longer needed goes
 
 
+def test_checkpoint_and_checkpoint_path_are_one_flag() -> None:
+    fields = [field for command in COMMANDS.values() for field in config_fields(command.config_class)]
+    sources = [field for field in fields if field.name == "checkpoint_path"]
+    assert len(sources) >= 5
+    assert all({"--checkpoint", "--checkpoint-path"} <= set(field.flags) for field in sources)
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_example_at_the_end_of_the_help_is_a_right_call(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

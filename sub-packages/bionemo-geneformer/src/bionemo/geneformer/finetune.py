@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +42,12 @@ from bionemo.geneformer.model.head_layout import save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, freeze_layers
 from bionemo.geneformer.model.model import GeneformerMaskedLM
 from bionemo.geneformer.scores import classification_scores, regression_scores
+from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.data.splits import split_train_valid
 from bionemo.llm.model.lora import add_lora, merge_lora
+from bionemo.llm.training.config import flag
+from bionemo.llm.training.run_beginning import installed_version
+from bionemo.llm.training.run_card import given_data, hub_name_of
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.run_log import log_file
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
@@ -98,10 +103,35 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
         for fold, split in splits(config, examples, valid_examples):
             folder = run.path if fold is None else run.path / f"fold-{fold}"
             module, predictions = train_one(config, dictionaries, examples, valid_examples, split, folder, fold)
-            save_finetuned(module, folder / "model")
+            card = finetuning_card(config, len(split.train_cells), len(split.valid_cells))
+            results = scores(module.head_config, predictions)
+            write_card = partial(write_model_card, card=card, metrics=results, name="model")
+            save_finetuned(module, folder / "model", write_more=write_card)
             held_out.append(predictions)
         write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
     return run.path
+
+
+def finetuning_card(config: FinetuneGeneformerConfig, num_train_cells: int, num_valid_cells: int) -> ModelCard:
+    """Describe a fine-tuned model for its card.
+
+    Args:
+        config: Settings of the command.
+        num_train_cells: Cells that it is trained on.
+        num_valid_cells: Cells that it is judged by.
+    """
+    names = "task_type pooling lora_finetune encoder_frozen num_frozen_layers num_epochs lr weight_decay".split()
+    more = "micro_batch_size class_weights seed precision".split()
+    return ModelCard(
+        title=f"Geneformer fine-tuned, run {config.experiment_name}",
+        summary=f"Geneformer fine-tuned for {config.task_type} by BioNeMo {installed_version('bionemo-llm')}; the "
+        "metrics are of cells that were held out.",
+        opening="bionemo.geneformer.model.head_layout.load_finetuned('{path}')",
+        data={**given_data(config), "training cells": num_train_cells, "held-out cells": num_valid_cells},
+        settings={flag(name): getattr(config, name) for name in (*names, *more)},
+        tags=("biology", "single-cell", "geneformer"),
+        base_model=hub_name_of(config.restore_from_checkpoint_path),
+    )
 
 
 def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) -> FinetuneGeneformerConfig:

@@ -81,6 +81,7 @@ def train(config: TrainGeneformerConfig) -> Path:
         fingerprint={"seq_length": resolved.max_seq_length, "empty_cells": config.empty_cells},
         schedule_flags=SCHEDULE_FLAGS,
         start_from=config.restore_from_checkpoint_path,
+        tags=("biology", "single-cell", "geneformer"),
         opening="bionemo.geneformer.api.load_geneformer('{path}')",
         reference_label="training gene frequencies (cross-entropy)",
     )

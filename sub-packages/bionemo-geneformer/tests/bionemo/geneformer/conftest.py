@@ -3,6 +3,8 @@
 """Made-up cells for the tests of training: counts with something to learn, their vocabulary, archives and tokens."""
 
 import json
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from bionemo.testing.cells import Cells, make_cells
+from bionemo.testing.hub_server import HubServer
 
 
 class CellFiles(NamedTuple):
@@ -63,3 +66,48 @@ def cell_files(tmp_path_factory: pytest.TempPathFactory) -> CellFiles:
         write_parquet(folder / "train.parquet", tokens[:96]),
         write_parquet(folder / "valid.parquet", tokens[96:]),
     )
+
+
+GENES = tuple(f"ENSG{number:011d}" for number in range(296))
+FAMILIES = {
+    "V1": (("<pad>", "<mask>"), 2048, "gene_dictionaries_30m", "gc30M"),
+    "V2": (("<pad>", "<mask>", "<cls>", "<eos>"), 4096, "", "gc104M"),
+}
+
+
+def write_repository(
+    root: Path, family: str, *, missing: int = 0, model: str = "Geneformer-X", genes: Sequence[str] = GENES
+) -> Path:
+    """Write a repository as the published one is: a model's folder, and dictionaries with NumPy scalars."""
+    transformers = pytest.importorskip("transformers")
+    specials, positions, folder, corpus = FAMILIES[family]
+    tokens = {token: np.int16(idx) for idx, token in enumerate((*specials, *genes[: len(genes) - missing]))}
+    config = transformers.BertConfig(
+        vocab_size=len(specials) + len(genes), hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=positions, hidden_act="relu",
+    )  # fmt: skip
+    transformers.BertForMaskedLM(config).save_pretrained(root / model)
+    content = {
+        "token_dictionary": tokens,
+        "gene_median_dictionary": {gene: np.float64(1.5 + idx) for idx, gene in enumerate(genes)},
+        "gene_name_id_dict": {"A1": genes[1], "B2": genes[2], "TP53": genes[3]},
+        "ensembl_mapping_dict": {"ENSG_OLD": genes[3]},
+    }
+    dictionaries = root / "geneformer" / folder
+    dictionaries.mkdir(parents=True)
+    for stem, values in content.items():
+        (dictionaries / f"{stem}_{corpus}.pkl").write_bytes(pickle.dumps(values))
+    (root / "geneformer/unrelated.pkl").write_bytes(b"not needed")
+    return root
+
+
+@pytest.fixture
+def write_geneformer_repository() -> Callable[..., Path]:
+    return write_repository
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with HubServer() as server:
+        server.use(monkeypatch, tmp_path / "cache")
+        yield server

@@ -100,6 +100,12 @@ def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
     validated = read_metrics(run_dir / "metrics.csv")["val_loss"]
     assert (~np.isnan(validated)).sum() == 12
 
+    card = (run_dir / "model/README.md").read_text()
+    for row in ("| class in transformers | BertForSequenceClassification |", "| --train-data-path | cells.parquet |"):
+        assert row in card
+    assert f"| macro_f1 | {scores['macro_f1']:.6g} |" in card
+    assert str(tmp_path) not in card
+
     module = load_finetuned(run_dir / "model")
     assert module.head_config.classes == ("type0", "type1", "type2", "type3")
     assert module.head_config.label_column == "cell_type"

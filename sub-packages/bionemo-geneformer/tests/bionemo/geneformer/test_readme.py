@@ -7,10 +7,6 @@ import re
 import tomllib
 from pathlib import Path
 
-from bionemo.geneformer.api import build_geneformer, geneformer_config, save_geneformer
-from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
-from bionemo.geneformer.tokenizer.variants import V2
 from bionemo.testing.cells import make_cells
 
 
@@ -18,15 +14,11 @@ PACKAGE = Path(__file__).parents[3]
 README = (PACKAGE / "README.md").read_text(encoding="utf-8")
 
 
-def test_python_example_prints_what_it_says(tmp_path, monkeypatch, capsys) -> None:
+def test_python_example_prints_what_it_says(hub, write_geneformer_repository, tmp_path, capsys) -> None:
+    """The Hub is one on the loopback interface; the model is small and random."""
     cells = make_cells(4, num_genes=12, counts_per_cell=300)
-    medians = dict.fromkeys(cells.gene_ids, 1.0)
-    tokenizer = GeneTokenizer.from_medians_and_genes_dicts(medians, {"TP53": cells.gene_ids[3]}, variant=V2)
-    sizes = {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 32, "seq_length": 32}
-    module = build_geneformer(geneformer_config("V2", vocab_size=tokenizer.vocab_size, **sizes))
-    module.dictionaries = Dictionaries(tokenizer, medians, {})
-    save_geneformer(module, tmp_path / "results/mine/checkpoints/last")
-    monkeypatch.chdir(tmp_path)
+    root = write_geneformer_repository(tmp_path / "repo", "V2", model="Geneformer-V2-104M", genes=cells.gene_ids)
+    hub.publish("ctheodoris/Geneformer", root)
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(code, "README.md", "exec"), {"adata": cells.to_anndata()})
     said = re.findall(r"^print\(.*\)  # (.*)$", code, flags=re.MULTILINE)
@@ -46,7 +38,7 @@ def test_every_flag_of_a_command_exists() -> None:
 
     lines = "".join(re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)).replace("\\\n", " ").splitlines()
     lines = [line for line in lines if not line.startswith("pip ")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         command, *words = line.split()
         config = importlib.import_module(f"bionemo.geneformer.scripts.{command}").main.config_class

@@ -43,7 +43,12 @@ class ComputeFlags(DeviceFlags):
 class ModelSourceFlags(FlagGroup):
     """Where the model comes from."""
 
-    checkpoint_path: Path = option(group=DATA, help="Model: checkpoint folder in Hugging Face layout.")
+    checkpoint_path: Path = option(
+        group=DATA,
+        aliases=("--checkpoint",),
+        help="Model: name on the Hugging Face Hub, owner/name[@revision][:subfolder], or the path of a checkpoint of "
+        "any form or of a run.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

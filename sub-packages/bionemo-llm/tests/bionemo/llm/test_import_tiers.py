@@ -37,6 +37,7 @@ TIER_1 = (  # + torch
     "bionemo.llm.checkpoints.hf_names",
     "bionemo.llm.checkpoints.hub",
     "bionemo.llm.checkpoints.lazy_tensors",
+    "bionemo.llm.checkpoints.model_card",
     "bionemo.llm.checkpoints.model_source",
     "bionemo.llm.checkpoints.weight_files",
     "bionemo.llm.data.collate",

@@ -25,14 +25,27 @@ def download_command(job: str | Callable[[DownloadConfig], Path | None]) -> Comm
     return command(DownloadConfig, job, prog="download_bionemo_data", example="download_bionemo_data esm2/650m:2.0")
 
 
-def print_resources(*, output_source: TextIO = sys.stdout) -> None:
-    """Print each tag of the catalogue, a tab, and the sources it can be downloaded from."""
+DETAILS = ("source", "size", "license", "opened_by", "description")
+"""Columns that ``--details`` adds."""
+
+
+def print_resources(*, output_source: TextIO = sys.stdout, details: bool = False) -> None:
+    """Print each tag of the catalogue, a tab, and the sources it can be downloaded from.
+
+    Args:
+        output_source: Where to.
+        details: Add the columns of ``DETAILS``.
+    """
     from bionemo.core.data.resource import get_all_resources
 
-    output_source.write("#resource_name\tsource_options\n")
+    output_source.write("\t".join(["#resource_name", "source_options", *(DETAILS if details else ())]) + "\n")
     for tag, resource in sorted(get_all_resources().items()):
-        sources = [source for source in ("https", "hf", "ngc", "pbss") if getattr(resource, source)]
-        output_source.write(f"{tag}\t{','.join(sources)}\n")
+        columns = [tag, ",".join(resource.sources)]
+        if details:
+            place = resource.hub or resource.ngc or resource.hf or next(iter(resource.https), resource.pbss)
+            columns += [text or "-" for text in (place, resource.size, resource.license, resource.opens)]
+            columns.append(resource.description or "-")
+        output_source.write("\t".join(columns) + "\n")
 
 
 def run_download(config: DownloadConfig, load: Load, *, default_source: SourceOptions) -> Path | None:
@@ -50,7 +63,7 @@ def run_download(config: DownloadConfig, load: Load, *, default_source: SourceOp
         ResourceError: A tag or source is unknown, or a download failed.
     """
     if config.list_resources:
-        print_resources(output_source=sys.stdout)
+        print_resources(output_source=sys.stdout, details=config.details)
         return None
     from bionemo.core.data.resource import get_all_resources
 
@@ -59,7 +72,8 @@ def run_download(config: DownloadConfig, load: Load, *, default_source: SourceOp
     source = config.source or default_source
     if config.artifact is not None:
         return load(config.artifact, source=source, cache_dir=config.cache_dir).absolute()
-    catalogue, failed = get_all_resources(), []
+    catalogue = {tag: each for tag, each in get_all_resources().items() if each.hub is None}
+    failed = []
     for tag in sorted(catalogue):
         try:
             path = load(tag, source=source, cache_dir=config.cache_dir)

@@ -19,7 +19,12 @@ class DownloadConfig:
 
     artifact: str | None = option(None, positional=True, help="Tag of the file, for example esm2/650m:2.0.")
     list_resources: bool = option(False, help="List all tags with the sources that each can be downloaded from.")
-    download_all: bool = option(False, flag="--all", help="Download every file of the catalogue.")
+    details: bool = option(
+        False, help="With --list-resources: also description, source, size, license, and the command that opens it."
+    )
+    download_all: bool = option(
+        False, flag="--all", help="Download every file of the catalogue; not models of the Hub, which open by name."
+    )
     source: SourceOptions | None = option(
         None, help="Where to download from. None: what BIONEMO_DATA_SOURCE says, else auto, the first public one."
     )
@@ -29,3 +34,5 @@ class DownloadConfig:
     def __post_init__(self) -> None:
         if (self.artifact is not None) + self.list_resources + self.download_all != 1:
             raise ConfigError("You must provide an artifact name if --list-resources or --all is not set!")
+        if self.details and not self.list_resources:
+            raise ConfigError("--details: belongs to --list-resources.")

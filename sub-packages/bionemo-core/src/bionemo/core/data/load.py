@@ -78,6 +78,11 @@ def load(
     resource = catalogue.get(model_or_data_tag)
     if resource is None:
         raise RequestError(f"Resource '{model_or_data_tag}' not found.")
+    if resource.hub is not None:
+        raise RequestError(
+            f"Resource '{resource.tag}' is a model of the Hugging Face Hub, which is downloaded when it is opened by "
+            f"its name: {resource.opens or resource.hub}"
+        )
     source = _choose_source(resource, source)
     folder = Path(cache_dir or BIONEMO_CACHE_DIR)
     file = folder / f"{resource.sha256 or _tag_prefix(resource)}-{resource.filename}"

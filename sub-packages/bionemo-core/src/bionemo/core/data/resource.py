@@ -20,6 +20,7 @@ __all__ = ("Resource", "get_all_resources")
 
 _NGC = re.compile(r"(?:[\w.-]+/(?:[\w.-]+/)?)?[\w.-]+(?::[\w.-]+)?")
 _HF = re.compile(r"(?P<repo>(?:datasets/)?[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:]+))?:(?P<path>[^:].*)")
+_HUB = re.compile(r"[\w.-]+/[\w.-]+(?:@[^:\s]+)?(?::[^\s:]+)?")
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 Sha256 = Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
@@ -31,7 +32,7 @@ class ResourceListError(ResourceError, TypeError):
 
 
 class Resource(pydantic.BaseModel):
-    """One downloadable file.
+    """One downloadable file, or one model that is opened by its name on the Hugging Face Hub.
 
     Attributes:
         tag: ``<catalogue>/<name>``.
@@ -40,10 +41,15 @@ class Resource(pydantic.BaseModel):
         pbss: ``s3://bucket/key`` in a company-internal store.
         https: One URL, or several that hold the same file and are tried in turn.
         hf: ``owner/repo[@revision]:path/in/repo`` on the Hugging Face hub, ``datasets/owner/repo...`` for a dataset.
+        hub: Model on the Hugging Face Hub, ``owner/repo[@revision][:subfolder]``: opened by this name, not downloaded
+            as a file; excludes all other sources.
         filename: Name of the file; needed where NGC alone has it.
         sha256: Digest of the file as downloaded; None leaves it unchecked.
         owner: ``Name <email>``.
         description: What it is.
+        size: Of the file or the weights, in words; None: not known.
+        license: Identifier, or where it stands.
+        opens: Command line that opens it, or words that say that nothing here does.
         unpack: False keeps an archive as it is; absent, its name decides.
         decompress: False keeps a compressed file as it is; absent, its name decides.
         max_unpacked_bytes: Bound for what it unpacks to; absent: 64 MiB or 100 times its size.
@@ -57,10 +63,14 @@ class Resource(pydantic.BaseModel):
     pbss: Annotated[str, pydantic.StringConstraints(pattern=r"^s3://[^/]+/.*[^/]$")] | None = None
     https: tuple[str, ...] = ()
     hf: str | None = None
+    hub: str | None = None
     filename: Annotated[str, pydantic.StringConstraints(pattern=r"^[^/\\]+$")] = ""
     sha256: Sha256 | None
     owner: Owner | None = None
     description: str | None = None
+    size: str | None = None
+    license: str | None = None
+    opens: str | None = None
     unpack: Literal[False] | None = None
     decompress: Literal[False] | None = None
     max_unpacked_bytes: pydantic.PositiveInt | None = None
@@ -98,8 +108,19 @@ class Resource(pydantic.BaseModel):
             raise ValueError("Pattern should be in format owner/repo[@revision]:path/in/repo")
         return hf
 
+    @pydantic.field_validator("hub")
+    @classmethod
+    def _check_hub(cls, hub: str | None) -> str | None:
+        if hub is not None and not _HUB.fullmatch(hub):
+            raise ValueError("Pattern should be in format owner/repo[@revision][:subfolder]")
+        return hub
+
     @pydantic.model_validator(mode="after")
     def _check_sources(self) -> "Resource":
+        if self.hub is not None:
+            if self.https or self.hf or self.ngc or self.pbss or self.filename:
+                raise ValueError(f"hub excludes other sources and a filename: {self.tag}")
+            return self
         if self.ngc is not None and self.ngc_registry is None:
             raise ValueError(f"ngc_registry must be provided if ngc is not None: {self.tag}")
         places = [*(unquote(urlsplit(url).path) for url in self.https[:1]), self.hf, self.pbss]
@@ -111,6 +132,11 @@ class Resource(pydantic.BaseModel):
                 raise ValueError(f"filename must be provided where ngc is the only source: {self.tag}")
             object.__setattr__(self, "filename", named[0])
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources that it has; "hub": it is opened by its name."""
+        return tuple(source for source in ("https", "hf", "ngc", "pbss", "hub") if getattr(self, source))
 
     def hf_location(self) -> tuple[str, str, str]:
         """Repository, revision and path of the file on the Hugging Face hub."""

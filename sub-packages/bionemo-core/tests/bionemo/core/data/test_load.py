@@ -331,6 +331,7 @@ def test_ngc_client_falls_back_to_guest(monkeypatch):
 def small_catalogue(server, monkeypatch):
     resources = catalogue(server.serve("cli.bin", CONTENT))
     resources["t/gone"] = Resource(tag="t/gone", https=f"{server.url}/gone", hf="o/r:gone", sha256=digest(b""))
+    resources["t/hub"] = Resource(tag="t/hub", hub="o/r:m", sha256=None, opens="infer_it --checkpoint o/r:m")
     monkeypatch.setattr(load_module, "get_all_resources", lambda: resources)
     monkeypatch.setattr("bionemo.core.data.resource.get_all_resources", lambda: resources)
     return resources
@@ -343,7 +344,11 @@ def test_command_prints_the_path_alone(small_catalogue, tmp_path, capsys):
 
 def test_command_lists(small_catalogue, capsys):
     assert load_module.entrypoint(["--list-resources"]) == 0
-    assert capsys.readouterr().out == "#resource_name\tsource_options\nt/gone\thttps,hf\nt/x\thttps\n"
+    assert capsys.readouterr().out == "#resource_name\tsource_options\nt/gone\thttps,hf\nt/hub\thub\nt/x\thttps\n"
+    assert load_module.entrypoint(["--list-resources", "--details"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "#resource_name\tsource_options\tsource\tsize\tlicense\topened_by\tdescription"
+    assert lines[2] == "t/hub\thub\to/r:m\t-\t-\tinfer_it --checkpoint o/r:m\t-"
 
 
 def test_command_downloads_all_and_goes_on_after_failures(small_catalogue, tmp_path, capsys):
@@ -363,6 +368,13 @@ def test_command_downloads_all_and_goes_on_after_failures(small_catalogue, tmp_p
         (["t/x", "--all"], 2, "You must provide an artifact name if --list-resources or --all is not set!"),
         (["--list-resources", "--all"], 2, "You must provide an artifact name if"),
         (["nothing"], 2, "Resource 'nothing' not found."),
+        (["t/x", "--details"], 2, "--details: belongs to --list-resources."),
+        (
+            ["t/hub"],
+            2,
+            "Resource 't/hub' is a model of the Hugging Face Hub, which is downloaded when it is opened by "
+            "its name: infer_it --checkpoint o/r:m",
+        ),
         (["t/gone"], 1, "Resource 't/gone': "),
         (["t/x", "--source", "ftp"], 2, "--source: expected one of auto, https, hf, ngc, pbss or None, got 'ftp'."),
         (["t/x", "--offline"], 1, "Resource 't/x' is not in the cache"),
@@ -384,7 +396,7 @@ def test_main_returns_the_error(small_catalogue, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("#resource_name")
     stream = io.StringIO()
     load_module.print_resources(output_source=stream)
-    assert stream.getvalue().count("\n") == 3
+    assert stream.getvalue().count("\n") == 4
 
 
 def run_module(*arguments, **environment):
@@ -406,6 +418,8 @@ def test_flags_of_the_command():
     assert build_parser(DownloadConfig).flags == [
         "--list-resources",
         "--no-list-resources",
+        "--details",
+        "--no-details",
         "--all",
         "--no-all",
         "--source",

@@ -76,6 +76,8 @@ def test_ngc_patterns(ngc):
         ({"sha256": "123"}, "String should match pattern"),
         ({"owner": "nobody"}, "String should match pattern"),
         ({"unpack": True}, "Input should be False"),
+        ({"https": (), "hub": "owner"}, "Pattern should be in format owner/repo[@revision][:subfolder]"),
+        ({"hub": "owner/repo"}, "hub excludes other sources and a filename: a/b:1.0"),
         ({"sha265": "x"}, "Extra inputs are not permitted"),
     ],
 )
@@ -125,8 +127,11 @@ def test_broken_catalogues(tmp_path, text, error, message):
 
 def test_own_catalogue():
     catalogue = get_all_resources()
-    assert len(catalogue) == 20
-    assert all(resource.sha256 and resource.description for resource in catalogue.values())
+    files = [resource for resource in catalogue.values() if resource.hub is None]
+    assert len(files) == 20
+    assert all(resource.sha256 for resource in files)
+    assert len(catalogue) == 30
+    assert all(each.description and each.license and each.opens for each in catalogue.values())
     model = catalogue["esm2/650m:2.0"]
     assert (model.ngc, model.ngc_registry) == ("nvidia/clara/esm2nv650m:2.0", "model")
     assert model.filename == "esm2_650M_nemo2.tar.gz"

@@ -25,7 +25,7 @@ from bionemo.testing.kills import kill_runner
 PRELOAD = ("bionemo.esm2.embedding.infer", "bionemo.testing.multiprocess", "pyarrow.parquet", "safetensors.numpy")
 FLAGS = """
 --version --config --debug --help -h
---data-path --sequence-column --id-column --illegal --on-bad-record --checkpoint-path --results-path
+--data-path --sequence-column --id-column --illegal --on-bad-record --checkpoint-path --checkpoint --results-path
 --embedding --include-embeddings --no-include-embeddings --include-hiddens --per-residue --no-include-hiddens
 --include-logits --no-include-logits --include-input-ids --no-include-input-ids --pseudo-perplexity
 --no-pseudo-perplexity --layers --prediction-interval --tokens-per-batch --micro-batch-size --config-class

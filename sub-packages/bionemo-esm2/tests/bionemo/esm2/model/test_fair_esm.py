@@ -126,6 +126,18 @@ def test_other_content_is_refused_in_one_line(tmp_path: Path) -> None:
     refused({**whole, "cfg": {"model": settings}}, "lack|has shape")
     without = {name: tensor for name, tensor in whole["model"].items() if "inv_freq" not in name}
     refused({**whole, "model": without}, "no rotary frequencies, so it is no ESM-2")
+    torch.save(whole, path)
+    regression = tmp_path / f"{NAME}-contact-regression.pt"
+    for content, match in (
+        (Touch(), "holds more than tensors and plain values"),
+        ([1], "holds no"),
+        ({"model": {"contact_head.regression.weight": torch.ones(1, 3)}}, "contact_head.regression"),
+    ):
+        torch.save(content, regression)
+        with pytest.raises(CheckpointError, match=match) as error:
+            load(path)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_fair_esm_opens_its_own_names_and_shapes_only(tmp_path: Path) -> None:

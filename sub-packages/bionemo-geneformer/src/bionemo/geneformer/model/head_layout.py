@@ -6,7 +6,7 @@ A head that pools the mean of the genes has no counterpart there: its dense laye
 transformers says that it is missing instead of predicting something else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,24 @@ def head_names(head: HeadConfig) -> dict[str, str]:
     return {f"{own}.{kind}": f"{theirs}.{kind}" for own, theirs in layers.items() for kind in ("weight", "bias")}
 
 
-def save_finetuned(module: GeneformerWithHead, directory: str | Path, *, overwrite: bool = False) -> None:
-    """Save a fine-tuned model; see :func:`load_finetuned`."""
+def save_finetuned(
+    module: GeneformerWithHead,
+    directory: str | Path,
+    *,
+    write_more: Callable[[Path], None] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Save a fine-tuned model; see :func:`load_finetuned`.
+
+    Args:
+        module: The model with its head.
+        directory: Where to; appears whole or not at all.
+        write_more: Writes further files, such as a model card, into the unfinished folder.
+        overwrite: Replace an existing folder.
+    """
     config = FinetunedConfig(module.config, module.head_config)
     layout = FinetunedLayout(GeneformerLayout(module.dictionaries))
-    save_checkpoint(directory, config, module.state_dict(), layout, overwrite=overwrite)
+    save_checkpoint(directory, config, module.state_dict(), layout, write_more=write_more, overwrite=overwrite)
 
 
 def load_finetuned(source: ModelSource) -> GeneformerWithHead:

@@ -13,7 +13,13 @@ from typing import NamedTuple
 from bionemo.core.errors import CheckpointError
 from bionemo.geneformer.data.dictionaries import Dictionaries, load_dictionaries
 from bionemo.geneformer.model.config import GeneformerConfig
-from bionemo.geneformer.model.dictionary_files import check_vocabulary, load_model_dictionaries
+from bionemo.geneformer.model.dictionary_files import (
+    GENE_MAPPING_FILE,
+    MEDIANS_FILE,
+    VOCABULARY_FILE,
+    check_vocabulary,
+    load_model_dictionaries,
+)
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.llm.checkpoints.model_source import LocatedModel
 
@@ -63,6 +69,7 @@ def find_dictionaries(located: LocatedModel, config: GeneformerConfig) -> Dictio
         DataError: A file holds something else.
     """
     folder = located.path if located.path.is_dir() else located.path.parent
+    fetch_own(located)
     own = load_model_dictionaries(folder, config)
     if own is not None or config.variant not in SETS:
         return own
@@ -78,6 +85,17 @@ def find_dictionaries(located: LocatedModel, config: GeneformerConfig) -> Dictio
     )
     check_vocabulary(dictionaries.tokenizer, config, str(tokens))
     return dictionaries
+
+
+def fetch_own(located: LocatedModel) -> None:
+    """Download the dictionaries that a model of ours has beside its weights on the Hub, where it has some."""
+    repository = located.repository
+    if repository is None:
+        return
+    folder = f"{repository.name.subfolder}/" if repository.name.subfolder else ""
+    for name in (VOCABULARY_FILE, MEDIANS_FILE, GENE_MAPPING_FILE):
+        if repository.has(folder + name):
+            repository.fetch(folder + name)
 
 
 def from_hub(located: LocatedModel) -> Callable[[str], Path | None] | None:

@@ -30,7 +30,8 @@ PRELOAD = (
 FLAGS = """
 --version
 --counts-layer --feature-type
---data-dir --data-path --checkpoint-path --results-path --token-dictionary --gene-medians --gene-names --gene-mapping
+--data-dir --data-path --checkpoint-path --checkpoint
+--results-path --token-dictionary --gene-medians --gene-names --gene-mapping
 --gene-column --id-column --empty-cells --allow-fractional-counts --no-allow-fractional-counts --min-coverage
 --include-unrecognized-vocab-in-dataset --no-include-unrecognized-vocab-in-dataset --refuse-unknown-genes --seq-length
 --embeddings --no-embeddings --embedding --layer --skip-last-gene --no-skip-last-gene --predictions --no-predictions

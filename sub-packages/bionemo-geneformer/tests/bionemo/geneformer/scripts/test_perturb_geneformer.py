@@ -11,7 +11,8 @@ from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, chec
 
 FLAGS = """
 --counts-layer --feature-type
---accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint-path --config --cosine --data-path
+--accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint
+--checkpoint-path --config --cosine --data-path
 --debug --version --devices --embedding --filter-cells
 --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names
 --genes --goal-state --help --id-column --layer --max-cells --max-fdr --min-coverage --min-detections

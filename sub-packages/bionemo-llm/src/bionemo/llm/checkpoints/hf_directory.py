@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 CHECKSUMS_FILE = "checksums.json"
+MODEL_CARD_FILE = "README.md"
+"""Text about the model, which its reader may change; see `bionemo.llm.checkpoints.model_card`."""
 TOKEN_HEAD_PREFIXES = ("lm_head.", "cls.predictions.", "module.lm_head.", "module.cls.predictions.")
 
 ConfigT = TypeVar("ConfigT")
@@ -71,8 +73,9 @@ def file_checksum(path: Path) -> str:
 
 
 def write_checksums(directory: Path) -> None:
-    """Record size and checksum of every file below a checkpoint directory."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != CHECKSUMS_FILE)
+    """Record size and checksum of every file below a checkpoint directory, except for the model card."""
+    left_out = {directory / CHECKSUMS_FILE, directory / MODEL_CARD_FILE}
+    files = sorted(path for path in directory.rglob("*") if path.is_file() and path not in left_out)
     entries = {
         path.relative_to(directory).as_posix(): {"size_bytes": path.stat().st_size, "crc32": file_checksum(path)}
         for path in files

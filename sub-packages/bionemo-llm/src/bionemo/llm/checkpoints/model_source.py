@@ -102,7 +102,9 @@ def model_fingerprint(source: ModelSource) -> str:
     """Return a checksum of a model's weight files: equal for equal weights in equal files."""
     path = locate_model(source).path
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) or sorted(path.rglob("*"))
-    sums = [(file.name, file_checksum(file)) for file in files if file.is_file() and file.suffix != ".json"]
+    sums = [
+        (file.name, file_checksum(file)) for file in files if file.is_file() and file.suffix not in (".json", ".md")
+    ]
     if len(sums) == 1:
         return sums[0][1]
     return f"{zlib.crc32(repr(sums).encode()):08x}"

@@ -24,11 +24,13 @@ from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory, write_text
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, HuggingFaceLayout
 from bionemo.llm.checkpoints.layouts import layout_name
+from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, Piece, ShardReader, write_index, write_pieces
 from bionemo.llm.checkpoints.training_state import TrainingState, write_state_file
 from bionemo.llm.megatron.module import MegatronLightningModule
 from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_of_run, optimizer_shards
 from bionemo.llm.model.sharding import METADATA
+from bionemo.llm.training.run_card import reached
 
 
 class ShardedSink:
@@ -38,6 +40,7 @@ class ShardedSink:
         layout: Names of the model family.
         fingerprint: Settings that a continued run must share.
         record: Further plain values for the record, such as the run's id.
+        card: Becomes the README.md of each checkpoint; None: there is none.
         async_save: Copy to the host and let a thread of each rank write while training continues.
     """
 
@@ -47,9 +50,10 @@ class ShardedSink:
         fingerprint: Mapping[str, Any],
         record: Mapping[str, Any] | None = None,
         *,
+        card: ModelCard | None = None,
         async_save: bool = False,
     ) -> None:
-        self.layout, self.fingerprint, self.record = layout, fingerprint, dict(record or {})
+        self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
         self.async_save = async_save
         self._pending: _Save | None = None
 
@@ -78,6 +82,8 @@ class ShardedSink:
             folder = stack.enter_context(atomic_directory(path))
             (folder / SHARDS_DIR).mkdir()
             self._write_rest(folder, module, metrics)
+            if self.card is not None:
+                write_model_card(folder, self.card, reached(module.progress, metrics), name=path.name)
         unfinished = strategy.broadcast(folder)
         self._pending = _Save(unfinished / SHARDS_DIR, own_pieces(module, copy=self.async_save), stack, written)
         self._pending.start()

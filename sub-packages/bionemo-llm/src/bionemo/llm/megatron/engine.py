@@ -16,6 +16,7 @@ import torch
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE
 from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
@@ -167,9 +168,11 @@ class MegatronEngine:
         shape = StepShape(self.resolved.max_tokens, config.accumulate_grad_batches, parallel.packs_per_validation_step)
         return [shape]
 
-    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
+    def checkpoint_sink(
+        self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
+    ) -> CheckpointSink:
         """Save on every rank its shards."""
-        return ShardedSink(self.task.layout, fingerprint, record, async_save=self.config.ckpt_async_save)
+        return ShardedSink(self.task.layout, fingerprint, record, card=card, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Ranks that share a copy of the model see the same packed batches."""

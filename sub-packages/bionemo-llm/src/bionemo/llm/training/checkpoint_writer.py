@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from bionemo.core.errors import BionemoError
 from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout, save_checkpoint
 from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.training_state import write_training_state
 from bionemo.llm.training.callbacks import MetricsWriter
+from bionemo.llm.training.run_card import reached
 from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.stop_requests import RunStopped, StopRequests
@@ -55,12 +57,18 @@ class HuggingFaceSink:
         layout: File format of the model family; it is given the Lightning module's ``config``.
         fingerprint: Settings that a resumed run must share.
         record: Further plain values for the record, such as the run's id.
+        card: Becomes the README.md of each checkpoint; None: there is none.
     """
 
     def __init__(
-        self, layout: HuggingFaceLayout[Any], fingerprint: Mapping[str, Any], record: Mapping[str, Any] | None = None
+        self,
+        layout: HuggingFaceLayout[Any],
+        fingerprint: Mapping[str, Any],
+        record: Mapping[str, Any] | None = None,
+        *,
+        card: ModelCard | None = None,
     ) -> None:
-        self.layout, self.fingerprint, self.record = layout, fingerprint, dict(record or {})
+        self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -77,6 +85,8 @@ class HuggingFaceSink:
                     directory, model, optimizer, schedule, progress, self.fingerprint,
                     metrics=dict(metrics), **self.record,
                 )  # fmt: skip
+                if self.card is not None:
+                    write_model_card(directory, self.card, reached(progress, metrics), name=path.name)
 
             save_checkpoint(path, module.config, model.state_dict(), self.layout, write_more=write_more)
             written()

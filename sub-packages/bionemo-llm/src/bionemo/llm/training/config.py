@@ -4,7 +4,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
@@ -249,7 +249,7 @@ MEGATRON_FIELDS = (
 """Settings that ask for the megatron engine where they are not at rest."""
 
 
-def is_given(config: PretrainConfig, name: str) -> bool:
+def is_given(config: Any, name: str) -> bool:
     """Return whether the user has set a field: by flag, in YAML, or from Python to another value than its default."""
     default = next(field.default for field in fields(config) if field.name == name)
     return name in explicit_fields(config) or getattr(config, name) != default

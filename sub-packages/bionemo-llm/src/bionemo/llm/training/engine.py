@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import lightning.pytorch as pl
 
+from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.checkpoint_writer import CheckpointSink
@@ -33,8 +34,10 @@ class Engine(Protocol):
     def callbacks(self) -> list[pl.Callback]:
         """What the training engine itself needs to be told by the trainer."""
 
-    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
-        """Where checkpoints go, with the settings that a resumed run must share, and further plain values."""
+    def checkpoint_sink(
+        self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
+    ) -> CheckpointSink:
+        """Where checkpoints go: with the settings that a resumed run must share, further plain values, and a card."""
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Place among the ranks that see different packed batches, and their number."""

@@ -11,6 +11,7 @@ import torch
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.checkpoints.hf_directory import load_state
+from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
@@ -93,9 +94,11 @@ class LightningEngine:
         """Nothing: the module does it all."""
         return []
 
-    def checkpoint_sink(self, fingerprint: Mapping[str, Any], record: Mapping[str, Any]) -> CheckpointSink:
+    def checkpoint_sink(
+        self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
+    ) -> CheckpointSink:
         """Save from the first rank, which holds the whole model."""
-        return HuggingFaceSink(self.task.layout, fingerprint, record)
+        return HuggingFaceSink(self.task.layout, fingerprint, record, card=card)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Every rank sees packed batches of its own."""

@@ -35,6 +35,7 @@ from bionemo.llm.training.resume import (
     warn_about_changes,
 )
 from bionemo.llm.training.run_beginning import RunBeginning, RunIdentity
+from bionemo.llm.training.run_card import pretraining_card
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id, run_id_of
 from bionemo.llm.training.run_log import run_log
 from bionemo.llm.training.step_accounting import accounting_of
@@ -124,7 +125,7 @@ def prepare_run(
     beginning = RunBeginning(run, identity, accounting_of(module).progress.step, begin_log)
     trainer = build_run_trainer(
         resolved, task, engine, run, module, fingerprint,
-        unigram_loss=datasets.unigram_loss, stops=stops or StopRequests(), beginning=beginning,
+        datasets=datasets, stops=stops or StopRequests(), beginning=beginning,
     )  # fmt: skip
     log_start(resolved, task, datasets, shape, point)
     rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)
@@ -154,17 +155,20 @@ def build_run_trainer(
     module: pl.LightningModule,
     fingerprint: dict[str, Any],
     *,
-    unigram_loss: float,
+    datasets: Datasets,
     stops: StopRequests,
     beginning: RunBeginning,
 ) -> pl.Trainer:
     """Build the trainer with everything that a run writes."""
     config, step = resolved.asked, accounting_of(module).progress.step
-    metrics = MetricsWriter(run, resolved.log_every_n_steps, unigram_loss, task.reference_label, start_step=step)
+    metrics = MetricsWriter(
+        run, resolved.log_every_n_steps, datasets.unigram_loss, task.reference_label, start_step=step
+    )
     record = {"run_id": beginning.identity.run_id, "precision": resolved.precision}
+    card = pretraining_card(resolved, task, datasets)
     writer = CheckpointWriter(
         run,
-        None if config.disable_checkpointing else engine.checkpoint_sink(fingerprint, record),
+        None if config.disable_checkpointing else engine.checkpoint_sink(fingerprint, record, card),
         metrics,
         stops,
         save_interval=resolved.save_interval,

@@ -51,6 +51,7 @@ class PretrainTask:
         opening: Line of Python that opens a checkpoint of the lightning engine; ``{path}`` stands for its folder.
         architecture_given: Whether flags describe the architecture; otherwise a resumed run takes the checkpoint's.
         start_from: Checkpoint that gives a new run its architecture and weights, or None.
+        tags: Tags of the model card.
         objective: None for the masked tokens alone; others are for the lightning engine without compilation.
     """
 
@@ -67,3 +68,4 @@ class PretrainTask:
     start_from: Path | None = None
     objective: Objective | None = None
     reference_label: str = RESIDUE_FREQUENCIES_LABEL
+    tags: tuple[str, ...] = ()
