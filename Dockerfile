@@ -3,6 +3,7 @@
 
 # Every package with NeMo, for GPU nodes. `./launch.sh build` makes the image, `./launch.sh run` starts it with the
 # checkout mounted at /workspace/bionemo, where the packages are installed editable. torch's wheels bring CUDA.
+# Pinned by tag: to pin the bytes too, append the digest that your registry shows (@sha256:...), checked where it is built.
 FROM python:3.12.12-slim-bookworm
 
 # A compiler for what torch.compile generates, git for version information.

@@ -27,6 +27,7 @@ from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.multiprocess import run_on_ranks
 from bionemo.testing.proteins import make_proteins
+from bionemo.testing.skewed_clocks import skewed_clocks
 
 
 NUM_STEPS = 6
@@ -252,26 +253,13 @@ def test_saves_by_time(fasta: Path, tmp_path: Path, monkeypatch) -> None:
 
 
 def train_with_a_skewed_clock(config: TrainESM2Config) -> list[int]:
-    """The second rank's clock is hours ahead; gives the steps at which this rank has saved."""
+    """The second rank's clock is far ahead; gives the steps at which this rank has saved."""
     os.environ["TORCHELASTIC_RUN_ID"] = "test"
-    rank, saved = int(os.environ["RANK"]), []
-    save, start = CheckpointWriter.save, CheckpointWriter.on_train_start
-
-    def noted(self, trainer, module):
-        saved.append(module.progress.step)
-        save(self, trainer, module)
-
-    def skewed(self, trainer, module):
-        readings = iter(range(0, 10**9, 100 if rank == 0 else 10**6))
-        self.clock = lambda: float(next(readings))
-        start(self, trainer, module)
-
-    CheckpointWriter.save, CheckpointWriter.on_train_start = noted, skewed
     logging.disable(logging.INFO)
     try:
-        train(config)
+        with skewed_clocks() as saved:
+            train(config)
     finally:
-        CheckpointWriter.save, CheckpointWriter.on_train_start = save, start
         torch.distributed.destroy_process_group()
     return saved
 

@@ -35,6 +35,8 @@ PRELOAD = ("bionemo.esm2.train", "bionemo.testing.megatron_on_cpu")
 MEGATRON_PRELOAD = (*PRELOAD, "bionemo.llm.megatron.engine", "nemo.lightning.pytorch.strategies")
 GONE_WITHIN_S = 10.0
 """One step, one save and 5 s; the steps and saves here take milliseconds, the machine may be busy."""
+NUM_STOPS = 50
+"""Random stops for each signal and training engine, nightly."""
 
 
 def has_nemo() -> bool:
@@ -68,9 +70,9 @@ def flags(fasta: Path, result_dir: Path, **changes: object) -> list[str]:
 
 def run_in_child(connection: Connection) -> None:
     """The command in a process group of its own; gives its exit code."""
-    argv, marker, save_s = connection.recv()
+    argv, marker, save_s, batch_s = connection.recv()
     torch.set_num_threads(1)
-    slow = mock.patch.object(CheckpointWriter, "on_validation_batch_end", slowly(marker))
+    slow = mock.patch.object(CheckpointWriter, "on_validation_batch_end", slowly(marker, batch_s))
     saves = mock.patch.object(CheckpointWriter, "announce", side_effect=lambda path: time.sleep(save_s))
     with ExitStack() as stack:
         stack.enter_context(slow)
@@ -85,14 +87,14 @@ def run_in_child(connection: Connection) -> None:
     connection.send(status)
 
 
-def slowly(marker: Path) -> Callable[..., None]:
-    """A validation that takes long, and marks each of its batches."""
+def slowly(marker: Path, batch_s: float) -> Callable[..., None]:
+    """A validation whose batches take this many seconds, and are marked."""
     original = CheckpointWriter.on_validation_batch_end
 
     def on_validation_batch_end(self: CheckpointWriter, *args: object) -> None:
         with marker.open("a") as file:
             file.write("batch\n")
-        time.sleep(1.0)
+        time.sleep(batch_s)
         original(self, *args)
 
     return on_validation_batch_end
@@ -110,9 +112,10 @@ def rows(run_dir: Path) -> int:
     return max(0, len(path.read_text().splitlines()) - 1) if path.exists() else 0
 
 
-def start(argv: list[str], marker: Path, *, preload: tuple[str, ...] = PRELOAD, save_s: float = 0.0) -> Child:
+def start(argv: list[str], marker: Path, *, save_s: float = 0.0, batch_s: float = 1.0) -> Child:
+    preload = MEGATRON_PRELOAD if "--engine=megatron" in argv else PRELOAD
     child = fork_server((__name__, *preload)).start(run_in_child)
-    child.connection.send((argv, marker, save_s))
+    child.connection.send((argv, marker, save_s, batch_s))
     return child
 
 
@@ -125,6 +128,22 @@ def stop(child: Child, signum: signal.Signals) -> tuple[int, float]:
     return status, time.monotonic() - began
 
 
+def run_to_its_end(argv: list[str], marker: Path) -> None:
+    child = start(argv, marker, batch_s=0.05)
+    try:
+        assert child.connection.poll(120), "the command did not end"
+        assert child.connection.recv() == 0
+    finally:
+        child.reap()
+
+
+def saved_tensors(run_dir: Path) -> dict[str, torch.Tensor]:
+    """Weights of the last checkpoint; those of the megatron engine with its optimizer's state."""
+    checkpoint = run_dir / "checkpoints/last"
+    shards = checkpoint / "shards/rank-00000.safetensors"
+    return read_tensors(shards if shards.exists() else checkpoint / "model.safetensors")
+
+
 def saved_step(run_dir: Path) -> int:
     (checkpoint,) = RunDirectory(run_dir).checkpoints()
     return read_json(checkpoint / "training_state/state.json")["progress"]["step"]
@@ -135,6 +154,7 @@ CASES = [
     pytest.param("lightning", signal.SIGTERM, "validation", 0, id="lightning-SIGTERM-validation-0"),
     pytest.param("lightning", signal.SIGTERM, "start-up", 2, id="lightning-SIGTERM-start-up-2"),
     pytest.param("megatron", signal.SIGINT, "validation", 2, id="megatron-SIGINT-validation-2", marks=needs_nemo),
+    pytest.param("megatron", signal.SIGTERM, "training", 0, id="megatron-SIGTERM-training-0", marks=needs_nemo),
 ]
 
 
@@ -143,11 +163,11 @@ def test_a_signal_to_the_group_saves_everything_and_ends_the_command(
     engine: str, signum: signal.Signals, phase: str, workers: int, fasta: Path, tmp_path: Path
 ) -> None:
     run_dir, marker = tmp_path / "esm2", tmp_path / "validating"
-    changes = {"num_dataset_workers": workers, "engine": engine}
+    changes: dict[str, object] = {"num_dataset_workers": workers, "engine": engine}
     if phase == "validation":
         changes |= {"val_check_interval": 5, "limit_val_batches": 1.0}
     argv = flags(fasta, tmp_path, num_steps=100_000, scheduler_num_steps=NUM_STEPS, **changes)
-    child = start(argv, marker, preload=MEGATRON_PRELOAD if engine == "megatron" else PRELOAD)
+    child = start(argv, marker)
     try:
         if phase == "start-up":
             wait_until((run_dir / ".lock").exists, "the lock")
@@ -172,12 +192,11 @@ def test_a_signal_to_the_group_saves_everything_and_ends_the_command(
         assert marker.read_text() == "batch\n"  # the others were not waited for
         return
     straight = tmp_path / "straight"
-    changes = {"num_steps": step + 2, "scheduler_num_steps": NUM_STEPS, "num_dataset_workers": workers}
-    assert main([*flags(fasta, tmp_path, **changes), "--resume-if-exists"]) == 0
-    assert main(flags(fasta, straight, **changes)) == 0
-    ours, theirs = (read_tensors(d / "esm2/checkpoints/last/model.safetensors") for d in (tmp_path, straight))
-    for name, tensor in ours.items():
-        np.testing.assert_allclose(tensor, theirs[name], rtol=0, atol=1e-6, err_msg=name)
+    changes |= {"num_steps": step + 2, "scheduler_num_steps": NUM_STEPS}
+    run_to_its_end([*flags(fasta, tmp_path, **changes), "--resume-if-exists"], marker)
+    run_to_its_end(flags(fasta, straight, **changes), marker)
+    expected = saved_tensors(straight / "esm2")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in saved_tensors(run_dir).items())
 
 
 def test_a_second_interrupt_leaves_at_once(fasta: Path, tmp_path: Path) -> None:
@@ -196,39 +215,82 @@ def test_a_second_interrupt_leaves_at_once(fasta: Path, tmp_path: Path) -> None:
     assert status == 130
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
-def test_stops_at_random_moments(signum: signal.Signals, fasta: Path, tmp_path: Path) -> None:
-    """Fifty signals to the group, at moments of the whole running time: resumed, each ends as if it never came."""
-    changes = {"num_steps": 12, "save_interval": 3, "val_check_interval": 4, "num_dataset_workers": 2}
-    marker, straight = tmp_path / "marker", tmp_path / "straight"
-    child = start(flags(fasta, straight, **changes), marker)
-    began = time.monotonic()
+ENGINES = ["lightning", pytest.param("megatron", marks=needs_nemo)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_kill_loses_what_came_after_the_last_save(engine: str, fasta: Path, tmp_path: Path) -> None:
+    marker, run_dir = tmp_path / "marker", tmp_path / "esm2"
+    changes = {"num_steps": 9, "save_interval": 3, "num_dataset_workers": 2, "engine": engine}
+    run_to_its_end(flags(fasta, tmp_path / "straight", **changes), marker)
+    child = start(flags(fasta, tmp_path, **changes), marker)
     try:
-        assert child.connection.poll(120)
-        assert child.connection.recv() == 0
+        wait_until(lambda: rows(run_dir) >= 5, "five steps")
+        os.killpg(child.pid, signal.SIGKILL)
     finally:
         child.reap()
+    lost = rows(run_dir) - saved_step(run_dir)
+    assert 0 <= lost <= 3
+    run_to_its_end([*flags(fasta, tmp_path, **changes), "--resume-if-exists"], marker)
+    expected = saved_tensors(tmp_path / "straight/esm2")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in saved_tensors(run_dir).items())
+
+
+def signal_group(child: Child, signum: signal.Signals) -> None:
+    """Signal the child's process group; itself where it is too young to have one."""
+    try:
+        os.killpg(child.pid, signum)
+    except ProcessLookupError:
+        os.kill(child.pid, signum)
+
+
+def stop_at(child: Child, signum: signal.Signals, moment: float) -> int | None:
+    """Signal the group after so many seconds; gives the exit code, None where the signal came before the command.
+
+    Raises:
+        AssertionError: The command was not gone in time.
+    """
+    if child.connection.poll(moment):
+        return int(child.connection.recv())
+    signal_group(child, signum)
+    if signum == signal.SIGKILL:
+        return None
+    assert child.connection.poll(GONE_WITHIN_S), f"not gone within {GONE_WITHIN_S} s"
+    try:
+        return int(child.connection.recv())
+    except (EOFError, ConnectionResetError):  # forked, but not yet in the command
+        return None
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda signum: signum.name)
+def test_stops_at_random_moments(signum: signal.Signals, engine: str, fasta: Path, tmp_path: Path) -> None:
+    """Fifty signals to the group, at moments of the whole running time: resumed, each ends as if it never came."""
+    changes = {
+        "num_steps": 12, "save_interval": 3, "val_check_interval": 4, "num_dataset_workers": 2, "engine": engine
+    }  # fmt: skip
+    marker, run_dir = tmp_path / "marker", tmp_path / "esm2"
+    run_to_its_end(flags(fasta, tmp_path / "straight", **changes), marker)
+    began = time.monotonic()  # modules are imported by now
+    run_to_its_end(flags(fasta, tmp_path / "again", **changes), marker)
     duration = time.monotonic() - began
-    expected = read_tensors(straight / "esm2/checkpoints/last/model.safetensors")
-    for moment in np.random.default_rng(int(signum)).uniform(0, duration, size=50):
-        shutil.rmtree(tmp_path / "esm2", ignore_errors=True)
-        child = start(flags(fasta, tmp_path, **changes), marker)
+    expected = saved_tensors(tmp_path / "straight/esm2")
+    for number, moment in enumerate(np.random.default_rng(int(signum)).uniform(0, duration, size=NUM_STOPS)):
+        shutil.rmtree(run_dir, ignore_errors=True)
+        child = start(flags(fasta, tmp_path, **changes), marker, batch_s=0.05)
         try:
-            if not child.connection.poll(moment):
-                os.killpg(child.pid, signum)
-                if signum != signal.SIGKILL:
-                    assert child.connection.poll(60)
-                    assert child.connection.recv() in (0, 128 + signum)
+            status = stop_at(child, signum, float(moment))
         finally:
             child.reap()
-        if signum != signal.SIGKILL and (run := RunDirectory(tmp_path / "esm2")).latest_checkpoint() is not None:
-            assert rows(run.path) == int(run.latest_checkpoint().name.removeprefix("step-"))
-        child = start([*flags(fasta, tmp_path, **changes), "--resume-if-exists"], marker)
-        try:
-            assert child.connection.poll(120)
-            assert child.connection.recv() == 0
-        finally:
-            child.reap()
-        ours = read_tensors(tmp_path / "esm2/checkpoints/last/model.safetensors")
+        assert status in (0, None, 128 + signum)
+        latest, trained = RunDirectory(run_dir).latest_checkpoint(), rows(run_dir)
+        step = 0 if latest is None else int(latest.name.removeprefix("step-"))
+        print(f"{engine} {signum.name} {number}: {moment:.2f} of {duration:.2f} s, {trained} steps, saved {step}")
+        assert 0 <= trained - step <= (3 if signum == signal.SIGKILL else 0)
+        if status is not None and not trained:
+            assert [path.name for path in run_dir.glob("*") if path.name != "data"] == []  # no run is left
+        run_to_its_end([*flags(fasta, tmp_path, **changes), "--resume-if-exists"], marker)
+        ours = saved_tensors(run_dir)
+        assert ours.keys() == expected.keys()
         assert all(torch.equal(ours[name], tensor) for name, tensor in expected.items())

@@ -39,6 +39,7 @@ from bionemo.testing.exact_attention import exact_attention_kernel
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import RanksFailedError, run_on_ranks, warm_pool
 from bionemo.testing.proteins import make_proteins
+from bionemo.testing.skewed_clocks import skewed_clocks
 
 
 try:
@@ -365,6 +366,22 @@ def test_sigterm_on_one_rank_saves_and_ends_all(fasta: Path, tmp_path: Path) -> 
     assert 2 <= step < 400
     run_dir = train_on_ranks(replace(config, resume_if_exists=True, early_stop_on_step=step + 2), num_ranks)
     assert read_metrics(run_dir / "metrics.csv")["step"].tolist() == list(range(1, step + 3))
+
+
+def train_with_a_skewed_clock(config: TrainESM2Config) -> list[int]:
+    """The second rank's clock is far ahead; gives the steps at which this rank has saved."""
+    with skewed_clocks() as saved:
+        train_part(config)
+    return saved
+
+
+def test_one_clock_decides_for_all_ranks(fasta: Path, tmp_path: Path) -> None:
+    config, num_ranks = layout_config(
+        "tensor", fasta, tmp_path, num_steps=6, save_interval=100, save_every_minutes=6.0
+    )
+    config = replace(config, val_check_interval=100)
+    steps = run_on_ranks(num_ranks, train_with_a_skewed_clock, config, process_group=False, timeout_s=200)
+    assert steps == [[4, 6], [4, 6]]
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(fasta: Path, tmp_path: Path) -> None:

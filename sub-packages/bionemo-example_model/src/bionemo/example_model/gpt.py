@@ -10,6 +10,7 @@ Letters: B batch, S sequence, H hidden, N heads, D head dim, V vocabulary.
 
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,6 @@ def fit(config: GPTPretrainConfig, run: RunDirectory, stops: StopRequests) -> No
     """
     train_bytes, valid_bytes = read_bytes(config)
     module, fingerprint = build_module(config, run, size_bytes=len(train_bytes))
-    if process_rank() == 0:
-        write_text(run.config_path, to_yaml(config))
     trainer = build_run_trainer(config, run, module, fingerprint, stops)
     rank, world_size = trainer.global_rank, trainer.world_size
     train_data = TextWindows(train_bytes, config.max_seq_length)
@@ -264,6 +263,12 @@ def build_module(
     return module, fingerprint
 
 
+def record_settings(config: GPTPretrainConfig, run: RunDirectory, *step: Any) -> None:
+    """Write ``config.yaml`` after the first step: a start that fails before has written nothing."""
+    if process_rank() == 0 and not run.config_path.exists():
+        write_text(run.config_path, to_yaml(config))
+
+
 def build_run_trainer(
     config: GPTPretrainConfig,
     run: RunDirectory,
@@ -287,6 +292,7 @@ def build_run_trainer(
     )
     sink = HuggingFaceSink(GPT2Layout(), fingerprint, card=card)
     saver = CheckpointWriter(run, sink, metrics, stops, save_interval=interval, val_check_interval=interval)
+    recorder = pl.callbacks.LambdaCallback(on_train_batch_end=partial(record_settings, config, run))
     accelerator = resolve_accelerator(config.accelerator)
     trainer = build_trainer(
         accelerator=accelerator,
@@ -298,7 +304,7 @@ def build_run_trainer(
         limit_val_batches=config.limit_val_batches,
         accumulate_grad_batches=1,
         gradient_clip=module.optimizer_config.gradient_clip,
-        callbacks=[metrics, saver, ProgressBar(metrics)],
+        callbacks=[recorder, metrics, saver, ProgressBar(metrics)],
         loggers=[],
     )
     if step:

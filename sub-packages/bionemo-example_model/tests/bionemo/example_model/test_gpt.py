@@ -125,6 +125,13 @@ def test_bad_input_is_one_line(tmp_path, capsys, flags, text_of_error):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_start_that_fails_late_leaves_no_run(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    flags = ["--data-path", str(text), "--result-dir", str(tmp_path / "results"), *SMALL, "--num-steps", "2"]
+    assert main([*flags, "--accelerator", "gpu"]) == EXIT_BAD_INPUT
+    assert not (tmp_path / "results").exists()
+
+
 def test_another_setting_does_not_continue_the_run(text, tmp_path, capsys):
     run(text, tmp_path, steps=2)
     flags = ["--data-path", str(text), "--result-dir", str(tmp_path), *SMALL, "--resume-if-exists", "--num-steps", "2"]

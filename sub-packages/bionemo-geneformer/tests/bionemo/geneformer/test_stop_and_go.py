@@ -98,9 +98,10 @@ class TestGeneformer(StopAndGoHarness):
         identity = RunIdentity(
             run_id="1", resolved=cls.resolved, optimizer=cls.task.optimizer, architecture=cls.task.model_config
         )
+        stops = StopRequests()
         trainer = build_run_trainer(
-            cls.resolved, cls.task, cls.engine, cls.run, cls.module, {}, unigram_loss=4.0, stops=StopRequests(),
-            beginning=RunBeginning(cls.run, identity, cls.module.progress.step),
+            cls.resolved, cls.task, cls.engine, cls.run, cls.module, {}, unigram_loss=4.0, stops=stops,
+            beginning=RunBeginning(cls.run, identity, cls.module.progress.step, stops),
         )  # fmt: skip
         trainer.callbacks[:0] = cls.callbacks[mode].values()  # before the engine's own, which read and reset losses
         return trainer

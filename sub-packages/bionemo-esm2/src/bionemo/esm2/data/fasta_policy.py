@@ -56,6 +56,10 @@ class RejectedRecord(NamedTuple):
     id: str
     reason: str
 
+    def __str__(self) -> str:
+        """Return one line for messages."""
+        return f"record {self.record} ({self.id!r}) of {self.file}: {self.reason.rstrip('.')}"
+
 
 class RejectedFile:
     """Writer of ``rejected.tsv``: one row for each record that was left out; no file where there is none.

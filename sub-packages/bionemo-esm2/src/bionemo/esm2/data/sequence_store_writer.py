@@ -122,7 +122,7 @@ def build_store(
     summary.log(_label(paths))
     if summary.num_records_rejected:
         logger.warning(
-            "%s: %d records were left out, listed in %s (first: %s)",
+            "%s: %d records were left out, listed in %s. The first: %s.",
             _label(paths),
             summary.num_records_rejected,
             target / REJECTED_NAME,

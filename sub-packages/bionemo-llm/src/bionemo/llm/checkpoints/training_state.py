@@ -151,7 +151,7 @@ def read_training_state(directory: Path, *, engine: str = "lightning") -> Traini
     written_by = values.get("engine", "lightning")
     if written_by != engine:
         raise CheckpointError(
-            f"{directory}: was written by the {written_by} engine. Go on with --engine {written_by}"
+            f"{directory}: was written by the {written_by} engine. Continue with --engine {written_by}"
             + (", or make one folder of it with consolidate_checkpoint." if written_by == "megatron" else ".")
         )
     try:

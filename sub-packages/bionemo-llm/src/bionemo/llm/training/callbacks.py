@@ -115,7 +115,8 @@ class MetricsWriter(pl.Callback):
             name: accounting.mean(accounting.val_losses.setdefault(idx, MeanLoss()), trainer, advice=self.run.advice())
             for idx, name in enumerate(VALIDATION_NAMES[: len(trainer.num_val_batches)])
         }
-        losses["val_ppl"] = float(np.exp(np.float64(losses["val_loss"])))
+        with np.errstate(over="ignore"):  # of a diverged run: inf
+            losses["val_ppl"] = float(np.exp(np.float64(losses["val_loss"])))
         losses = {name: value for name, value in losses.items() if not math.isnan(value)}
         self._note(accounting.progress.step, losses)
         if self._row is None or self._row["step"] != accounting.progress.step:

@@ -122,10 +122,11 @@ def prepare_run(
     shape = engine.architecture(module)
     run_id = run.run_id() or (run_id_of(checkpoint) if checkpoint is not None else None) or new_run_id()
     identity = RunIdentity(run_id=run_id, resolved=resolved, optimizer=task.optimizer, architecture=shape)
-    beginning = RunBeginning(run, identity, accounting_of(module).progress.step, begin_log)
+    stops = stops or StopRequests()
+    beginning = RunBeginning(run, identity, accounting_of(module).progress.step, stops, begin_log)
     trainer = build_run_trainer(
         resolved, task, engine, run, module, fingerprint,
-        datasets=datasets, stops=stops or StopRequests(), beginning=beginning,
+        datasets=datasets, stops=stops, beginning=beginning,
     )  # fmt: skip
     log_start(resolved, task, datasets, shape, point)
     rank, world_size = engine.data_share(trainer.global_rank, trainer.world_size)

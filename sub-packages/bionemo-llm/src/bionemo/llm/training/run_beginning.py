@@ -16,6 +16,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.run_directory import RunDirectory
+from bionemo.llm.training.stop_requests import StopRequests
 
 
 RECORDED_PACKAGES = ("bionemo-llm", "torch", "lightning", "megatron-core")
@@ -69,13 +70,19 @@ class RunBeginning(pl.Callback):
         run: Where to.
         identity: What to record.
         start_step: Optimizer steps done before, in a resumed run.
+        stops: Told, before anything is written, that a signal finds something to save.
         begin_log: Opens the log.
     """
 
     def __init__(
-        self, run: RunDirectory, identity: RunIdentity, start_step: int, begin_log: Callable[[], None] = lambda: None
+        self,
+        run: RunDirectory,
+        identity: RunIdentity,
+        start_step: int,
+        stops: StopRequests,
+        begin_log: Callable[[], None] = lambda: None,
     ) -> None:
-        self.run, self.identity, self.start_step = run, identity, start_step
+        self.run, self.identity, self.start_step, self.stops = run, identity, start_step, stops
         self._begin_log = begin_log
         self._has_begun = False
 
@@ -85,7 +92,7 @@ class RunBeginning(pl.Callback):
         """Begin after the first step."""
         if self._has_begun or trainer.fit_loop._should_accumulate():
             return
-        self._has_begun = True
+        self._has_begun = self.stops.has_work = True
         if trainer.is_global_zero:
             if self.start_step == 0:
                 keep_old_file(self.run.metrics_path)
