@@ -23,7 +23,7 @@ from bionemo.llm.training.resolve import resolve
 from bionemo.llm.training.run_beginning import RunBeginning, RunIdentity
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.stop_requests import StopRequests
-from bionemo.llm.training.task import PretrainTask
+from bionemo.llm.training.task import Datasets, PretrainTask
 from bionemo.testing.cells import make_cells
 from bionemo.testing.harnesses.mode import Mode
 from bionemo.testing.harnesses.stop_and_go import RECORDING_CALLBACKS, StopAndGoHarness, get_callback
@@ -98,9 +98,10 @@ class TestGeneformer(StopAndGoHarness):
         identity = RunIdentity(
             run_id="1", resolved=cls.resolved, optimizer=cls.task.optimizer, architecture=cls.task.model_config
         )
-        stops = StopRequests()
+        stops, cells = StopRequests(), packed_cells()
+        datasets = Datasets(cells, cells, cells, unigram_loss=4.0)
         trainer = build_run_trainer(
-            cls.resolved, cls.task, cls.engine, cls.run, cls.module, {}, unigram_loss=4.0, stops=stops,
+            cls.resolved, cls.task, cls.engine, cls.run, cls.module, {}, datasets=datasets, stops=stops,
             beginning=RunBeginning(cls.run, identity, cls.module.progress.step, stops),
         )  # fmt: skip
         trainer.callbacks[:0] = cls.callbacks[mode].values()  # before the engine's own, which read and reset losses
