@@ -23,6 +23,12 @@ from bionemo.esm2.embedding.embedder import (
     ProteinEmbedder,
     ProteinOutputs,
 )
+from bionemo.esm2.variants.masked_copies import ForwardOptions, MaskedCopies
+from bionemo.esm2.variants.scoring import MultiMutants, Protocol, ScoreOptions, VariantScorer, scan
+from bionemo.esm2.variants.variant_file import TableRow
+from bionemo.esm2.variants.variant_table import check_rows
+from bionemo.esm2.variants.wild_types import decode_residues, join_chains
+from bionemo.esm2.variants.windows import WINDOW_TOKENS
 from bionemo.llm.checkpoints.model_source import ModelSource
 
 
@@ -146,16 +152,85 @@ class ESM2:
         assert found is not None
         return found
 
+    def score_variants(
+        self,
+        wild_type: str | Sequence[str],
+        variants: Sequence[str] | None = None,
+        *,
+        chains: Sequence[str] | None = None,
+        protocol: Protocol = "masked-marginal",
+        multi_mutants: MultiMutants = "additive",
+        offset: int | None = None,
+        window: int = WINDOW_TOKENS,
+        linker_length: int = 25,
+    ) -> "pd.DataFrame":
+        """Score variants of one protein; a higher score is a fitter protein.
+
+        Args:
+            wild_type: Sequence, or the sequences of the chains A, B, ... of a complex.
+            variants: ``P20L``, ``A1G:C3D``, ``p.Pro20Leu``, ``p.Lys23_Leu24insArg``, ...; None: all single
+                substitutions by the 20 standard residues.
+            chains: Of a complex the chain of each variant, as ``"A"``, or ``"A:B"`` for a chain of each edit.
+            protocol: See `bionemo.esm2.variants.scoring`.
+            multi_mutants: Masked marginals of several substitutions: ``additive`` or ``joint``.
+            offset: Added to positions to count from 1; None: inferred from the wild-type letters.
+            window: Tokens of a window over longer proteins; 0: whole proteins.
+            linker_length: Glycines between two chains.
+
+        Returns:
+            A row for each variant, in their order: ``chain`` (of a complex), ``mutant``, ``protocol``, ``score``.
+
+        Raises:
+            DataError: A variant is no variant, or does not fit the wild type; the message has its number, from 0.
+            ConfigError: The model has no masked-token head, or protocol and multi-mutants contradict each other.
+
+        Example:
+            >>> from bionemo.esm2 import build_esm2, esm2_config
+            >>> model = ESM2(build_esm2(esm2_config("8M", num_layers=1)))  # random weights
+            >>> model.score_variants("MKTAYIAK", ["K2R", "T3A:Y5F"])["mutant"].tolist()
+            ['K2R', 'T3A:Y5F']
+        """
+        import pandas as pd
+
+        options = ScoreOptions(protocol=protocol, multi_mutants=multi_mutants)
+        sequences = [wild_type] if isinstance(wild_type, str) else list(wild_type)
+        names = [chr(ord("A") + number) for number in range(len(sequences))]
+        encoded = {name: _encode(name, sequence) for name, sequence in zip(names, sequences, strict=True)}
+        protein = join_chains(
+            {name: decode_residues(found) for name, found in encoded.items()}, ":".join(names), linker_length
+        )
+        if variants is None:
+            rows = scan(protein, offset=offset or 0)
+        else:
+            of_each = [None] * len(variants) if chains is None else list(chains)
+            if len(of_each) != len(variants):
+                raise DataError(f"chains has {len(of_each)} entries, variants has {len(variants)}. Give one for each.")
+            table = [TableRow(row, text, None, of_each[row], None) for row, text in enumerate(variants)]
+            rows, _ = check_rows(table, {protein.id: protein}, offset=offset, on_bad_row="error", source="variants")
+        scorer = VariantScorer(rows, options)
+        copies = MaskedCopies(self.module, ForwardOptions(window=window, precision=self.precision))
+        scored = list(scorer.scores(copies.answer(scorer.questions)))
+        columns = {
+            "chain": [each.variant.chain for each in scored],
+            "mutant": [each.variant.text for each in scored],
+            "protocol": [each.protocol for each in scored],
+            "score": np.array([each.score for each in scored]),
+        }
+        return pd.DataFrame(columns).drop(columns=[] if len(names) > 1 else ["chain"])
+
     def _run(self, sequences: str | Sequence[str] | Mapping[str, str], options: EmbeddingOptions) -> ProteinOutputs:
         if isinstance(sequences, str):
             sequences = [sequences]
         named = sequences.items() if isinstance(sequences, Mapping) else enumerate(sequences)
-        proteins = []
-        for name, sequence in named:
-            proteins.append(encode_residues(f"sequence {name}", sequence, "error"))
-            if not proteins[-1]:
-                raise DataError(f"sequence {name}: has no residues.")
+        proteins = [_encode(name, sequence) for name, sequence in named]
         is_gpu = next(self.module.parameters()).is_cuda
         max_tokens = GPU_TOKENS_PER_BATCH if is_gpu else CPU_TOKENS_PER_BATCH
         options = replace(options, max_tokens=max_tokens, precision=self.precision)
         return ProteinEmbedder(self.module, options).embed(proteins)
+
+
+def _encode(name: object, sequence: str) -> bytes:
+    residues: bytes = encode_residues(f"sequence {name}", sequence, "error")
+    if not residues:
+        raise DataError(f"sequence {name}: has no residues.")
+    return residues

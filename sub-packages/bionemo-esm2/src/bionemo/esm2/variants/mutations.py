@@ -8,6 +8,7 @@ ProteinGym's ``mutant`` column, which joins substitutions by ``:``.
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -138,6 +139,29 @@ def infer_offset(variants: Iterable[Variant], wild_type: str) -> int:
     )
 
 
+def most_fitting_offset(variants: Iterable[Variant], wild_type: str) -> int | None:
+    """Return the offset of the numbering at which most wild-type letters fit, the nearest to 0 among several.
+
+    Args:
+        variants: Parsed variants, all in one numbering.
+        wild_type: Sequence of the wild type.
+
+    Returns:
+        What must be added to the positions; None where less than half of the letters fit at any offset.
+
+    Example:
+        >>> most_fitting_offset([parse_variant(text) for text in ("K102A", "T103G", "W1A")], "MKT")
+        -100
+    """
+    anchors = {anchor for variant in variants for edit in variant.edits for anchor in _anchors(edit)}
+    letters_at: dict[str, list[int]] = {}
+    for idx, letter in enumerate(wild_type):
+        letters_at.setdefault(letter, []).append(idx)
+    num_fitting = Counter(idx + 1 - position for position, letter in anchors for idx in letters_at.get(letter, ()))
+    best = max(num_fitting, key=lambda offset: (num_fitting[offset], -abs(offset), offset), default=None)
+    return best if best is not None and 2 * num_fitting[best] >= len(anchors) else None
+
+
 def apply_variant(variant: Variant, wild_type: str, *, offset: int = 0) -> str:
     """Return the sequence of a variant.
 
@@ -153,15 +177,30 @@ def apply_variant(variant: Variant, wild_type: str, *, offset: int = 0) -> str:
         >>> apply_variant(parse_variant("K2_T3insGG:M1A"), "MKT")
         'AKGGT'
     """
+    check_letters(variant, wild_type, offset=offset)
     pieces, done = [], 0
     for edit in variant.edits:
-        for position, letter in _anchors(edit):
-            _check_letter(variant, position, letter, wild_type, offset)
         start, end = _changed_from(edit) + offset - 1, _changed_after(edit) + offset - 1
         new = wild_type[edit.start + offset - 1 : edit.end + offset] if edit.kind == "duplication" else edit.new
         pieces += [wild_type[done:start], new]
         done = end
     return "".join([*pieces, wild_type[done:]])
+
+
+def check_letters(variant: Variant, wild_type: str, *, offset: int = 0) -> None:
+    """Refuse a variant whose wild-type letters are not those of a sequence.
+
+    Args:
+        variant: Parsed variant.
+        wild_type: Sequence of the wild type.
+        offset: Added to the positions of the variant.
+
+    Raises:
+        DataError: A position lies outside the sequence, or another letter than the variant's stands there.
+    """
+    for edit in variant.edits:
+        for position, letter in _anchors(edit):
+            _check_letter(variant, position, letter, wild_type, offset)
 
 
 def _parse_edit(text: str, part: str) -> Edit:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.core.errors import DataError
-from bionemo.esm2.variants.mutations import Edit, apply_variant, infer_offset, parse_variant
+from bionemo.esm2.variants.mutations import Edit, apply_variant, infer_offset, most_fitting_offset, parse_variant
 
 
 WILD_TYPE = "MSIQHFRVALIPFFAAFCLPVFAHPETLVK"  # start of TEM-1 beta-lactamase, UniProt P62593
@@ -132,3 +132,13 @@ def test_edits_equal_a_list_edited_from_the_end(data):
         position -= 1
     variant = parse_variant(":".join(texts) or "WT")
     assert apply_variant(variant, wild_type) == "".join(residues)
+
+
+def test_the_most_fitting_offset_outvotes_a_few_wrong_letters():
+    wild_type = "MKTAYIAKQR"
+    texts = ["M24A", "K25A", "T26G", "A27G", "W28G", "Y28W"]
+    variants = [parse_variant(text) for text in texts]
+    assert most_fitting_offset(variants, wild_type) == -23
+    assert most_fitting_offset([parse_variant("W1A"), parse_variant("H2A"), parse_variant("M3A")], wild_type) is None
+    assert most_fitting_offset([], wild_type) is None
+    assert most_fitting_offset([parse_variant("K2R")], wild_type) == 0  # not 6, which fits too
