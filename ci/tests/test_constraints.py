@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def test_third_party_list_names_every_pinned_package_that_is_installed(root: Pat
     listed = {canonicalize_name(line.split(" | ")[0]): line for line in lines if line.count(" | ") == 2}
     missing = pins(root / name).keys() - listed.keys()
     assert not missing, f"run ci/scripts/list_third_party.py in both environments: {sorted(missing)}"
+
+
+def test_a_package_that_relies_on_weights_only_needs_a_torch_in_which_it_is_safe(root: Path) -> None:
+    """Before 2.6, ``torch.load(weights_only=True)`` could be made to run code."""
+    relying = []
+    for project in sorted(root.glob("sub-packages/*/pyproject.toml")):
+        if any("weights_only" in path.read_text(encoding="utf-8") for path in project.parent.glob("src/**/*.py")):
+            declared = map(Requirement, tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"])
+            (torch,) = (requirement for requirement in declared if requirement.name == "torch")
+            assert "2.5.1" not in torch.specifier, project
+            relying.append(project.parent.name)
+    assert relying == ["bionemo-llm", "bionemo-webdatamodule"]

@@ -203,6 +203,15 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(fasta: Path, tmp_path: Pa
     assert RunDirectory(run_dir).checkpoints()[-1].name == "step-00000020"
 
 
+def test_steps_without_a_label_have_no_loss(fasta: Path, tmp_path: Path) -> None:
+    run_dir = train(tiny(fasta, tmp_path, num_steps=3, mask_prob=1e-9))
+    assert np.isnan(read_metrics(run_dir / "metrics.csv")["train_loss"]).all()
+    assert "nan" not in (run_dir / "metrics.csv").read_text().lower()
+    state = (run_dir / "checkpoints/last/training_state/state.json").read_text()
+    assert "NaN" not in state
+    assert "train_loss" not in json.loads(state)["metrics"]
+
+
 def test_a_picture_never_ends_a_run(fasta: Path, tmp_path: Path, caplog, monkeypatch) -> None:
     def fail(*args, **kwargs):
         raise OSError("no space left")

@@ -327,6 +327,7 @@ CONTRADICTIONS = [
     (["--num-steps=0"], "--num-steps 0: must be at least 1"),
     (["--valid-fraction=1.5"], "--valid-fraction 1.5"),
     (["--mask-prob=1.5"], "mask_prob"),
+    (["--mask-prob=0"], "--mask-prob 0.0: must be above 0"),
     (["--warmup-steps=20", "--num-steps=10"], "--warmup-steps 20 exceeds"),
     (["--accelerator=cpu", "--compile"], "--compile: works on a GPU only"),
     (["--accelerator=cpu", "--cuda-graphs"], "--cuda-graphs: works on a GPU only"),
