@@ -256,7 +256,10 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
         raise DataFileError(f"{target}: is a file where a folder is to be written. Choose another name.")
     if not overwrite and _has_content(target):
-        raise DataFileError(f"{target}: the folder exists already and is not empty. Choose another or overwrite it.")
+        raise DataFileError(
+            f"{target}: the folder exists already and is not empty. Choose another, or replace it with --overwrite "
+            "(overwrite=True)."
+        )
 
 
 def _has_content(folder: Path) -> bool:

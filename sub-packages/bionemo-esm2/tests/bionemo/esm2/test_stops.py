@@ -150,9 +150,9 @@ def saved_step(run_dir: Path) -> int:
 
 
 CASES = [
-    pytest.param("lightning", signal.SIGINT, "training", 2, id="lightning-SIGINT-training-2"),
+    pytest.param("lightning", signal.SIGTERM, "training", 2, id="lightning-SIGTERM-training-2"),
     pytest.param("lightning", signal.SIGTERM, "validation", 0, id="lightning-SIGTERM-validation-0"),
-    pytest.param("lightning", signal.SIGTERM, "start-up", 2, id="lightning-SIGTERM-start-up-2"),
+    pytest.param("lightning", signal.SIGINT, "start-up", 2, id="lightning-SIGINT-start-up-2"),
     pytest.param("megatron", signal.SIGINT, "validation", 2, id="megatron-SIGINT-validation-2", marks=needs_nemo),
     pytest.param("megatron", signal.SIGTERM, "training", 0, id="megatron-SIGTERM-training-0", marks=needs_nemo),
 ]
