@@ -166,7 +166,7 @@ def test_directory_refuses_content_but_takes_an_empty_folder(tmp_path):
     target.mkdir()
     with atomic_directory(target) as folder:
         fill(folder, "first")
-    with pytest.raises(DataFileError, match="is not empty.*--overwrite"), atomic_directory(target):
+    with pytest.raises(DataFileError, match=r"is not empty.*--overwrite"), atomic_directory(target):
         raise AssertionError("the block must not run")
     assert (target / "one").read_text() == "first"
     with pytest.raises(DataFileError, match="is a file where a folder"):

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,6 +201,23 @@ def test_sigterm_saves_and_ends_the_run(fasta: Path, reference_run: Path, tmp_pa
     train(replace(config, resume_if_exists=True))
     ours = weights(run_dir)
     assert all(torch.equal(ours[name], tensor) for name, tensor in weights(reference_run).items())
+
+
+def test_an_error_while_a_stopped_run_cleans_up_does_not_hide_the_stop(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_before_the_first_step(*args: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            raise RuntimeError("workers are gone")
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", stopped_before_the_first_step)
+    with pytest.raises(RunStopped) as stopped:
+        train(tiny(fasta, tmp_path))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "esm2/config.yaml").exists()
 
 
 def train_on_ranks(config: TrainESM2Config) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from bionemo.core.data.size_aware_batching import PlanPosition, TokenBudgetBatchSampler
 from bionemo.core.errors import ConfigError
 from bionemo.llm.data.packed_dataset import PackedDataset
+from bionemo.llm.data.worker_signals import StopSafeLoader, ignore_stop_signals
 
 
 def as_is(batch: Any) -> Any:
@@ -32,7 +33,7 @@ class PackLoading:
         world_size: Data-parallel ranks.
         pin_memory: Whether batches lie in memory that a GPU copies from without waiting.
         collate: What is done to a batch last, in the process that made it.
-        worker_init_fn: Called first in each loader process, with its number.
+        ignore_stop_signals: Whether loader processes ignore SIGINT and SIGTERM, which the training process handles.
 
     Raises:
         ConfigError: Neither size is given.
@@ -45,7 +46,7 @@ class PackLoading:
     world_size: int = 1
     pin_memory: bool = False
     collate: Callable[[Any], Any] = as_is
-    worker_init_fn: Callable[[int], None] | None = None
+    ignore_stop_signals: bool = False
 
     def __post_init__(self) -> None:
         """Check that packed batches have a size."""
@@ -92,13 +93,14 @@ def build_pack_loader(
         epochs: Passes over the data in order, or None for an endless shuffled schedule.
         num_workers: Processes that prepare batches.
     """
-    return DataLoader(
+    loader_class: type[DataLoader[Any]] = StopSafeLoader if loading.ignore_stop_signals else DataLoader
+    return loader_class(
         dataset,
         batch_size=None,
         sampler=build_pack_sampler(dataset, loading, position=position, epochs=epochs),
         num_workers=num_workers,
         collate_fn=loading.collate,
-        worker_init_fn=loading.worker_init_fn,
+        worker_init_fn=ignore_stop_signals if loading.ignore_stop_signals else None,
         pin_memory=loading.pin_memory,
         persistent_workers=num_workers > 0,
     )

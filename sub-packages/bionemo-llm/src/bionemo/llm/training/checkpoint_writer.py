@@ -25,7 +25,7 @@ from bionemo.llm.training.callbacks import MetricsWriter
 from bionemo.llm.training.run_card import reached
 from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 from bionemo.llm.training.step_accounting import accounting_of
-from bionemo.llm.training.stop_requests import RunStopped, StopRequests
+from bionemo.llm.training.stop_requests import StopRequests
 
 
 logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class CheckpointWriter(pl.Callback):
         name, step = signal.Signals(signum).name, accounting_of(pl_module).progress.step
         saved = "nothing saved" if self.sink is None else f"saved in {self.run.checkpoint_path(step)}"
         logger.warning("stopped by %s at step %d, %s. --resume-if-exists continues the run.", name, step, saved)
-        raise RunStopped(self.stops.exit_code(signum, trainer))
+        raise self.stops.stopped(self.stops.exit_code(signum, trainer))
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the current step unless it is saved already, and remove checkpoints that are no longer kept.

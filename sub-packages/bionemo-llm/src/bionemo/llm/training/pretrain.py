@@ -39,7 +39,7 @@ from bionemo.llm.training.run_card import pretraining_card
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id, run_id_of
 from bionemo.llm.training.run_log import run_log
 from bionemo.llm.training.step_accounting import accounting_of
-from bionemo.llm.training.stop_requests import StopRequests, ignore_stop_signals, stop_requests
+from bionemo.llm.training.stop_requests import StopRequests, stop_requests
 from bionemo.llm.training.summary import summarize_run
 from bionemo.llm.training.task import Datasets, PretrainTask
 from bionemo.llm.training.trainer import build_trainer, continue_from
@@ -138,7 +138,7 @@ def prepare_run(
         world_size=world_size,
         pin_memory=resolved.accelerator == "gpu",
         collate=engine.collate(module),
-        worker_init_fn=ignore_stop_signals,
+        ignore_stop_signals=True,
     )
     position = accounting_of(module).progress.position
     train_loader = build_pack_loader(

@@ -16,8 +16,8 @@ from pathlib import Path
 from bionemo.core.errors import CheckpointError, ConfigError, DataFileError
 from bionemo.core.files import remove_leftovers
 from bionemo.core.ranks import process_rank
+from bionemo.core.stop_signals import STOP_SIGNALS
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.training.stop_requests import SIGNALS
 
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class RunDirectory:
         """
         created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         lock: int | None = None
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # nothing may come between lock and clean-up
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # nothing may come between lock and clean-up
         try:
             self.prepare(resume=resume)
             lock = self._lock()

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from bionemo.core.stop_signals import STOP_SIGNALS
+
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TORCHRUN_REPEATS_S = 5.0
 """torchrun passes a Ctrl-C on to workers that the terminal has told already: within this time it is no second one."""
 
@@ -39,11 +40,13 @@ class StopRequests:
     Attributes:
         signum: The first signal, 0 for none.
         has_work: Whether there is something to save.
+        ended_with: Exit code of a stop that has been raised; None before.
     """
 
     def __init__(self) -> None:
         self.signum = 0
         self.has_work = False
+        self.ended_with: int | None = None
         self._pid = os.getpid()
         self._requested_at = 0.0
 
@@ -64,9 +67,14 @@ class StopRequests:
         self.signum, self._requested_at = signum, time.monotonic()
         if not self.has_work:
             logger.warning("%s before the first step: nothing to save", name)
-            raise RunStopped(128 + signum)
+            raise self.stopped(128 + signum)
         hint = "; Ctrl-C again leaves at once" if signum == signal.SIGINT else ""
         logger.warning("%s: saving a checkpoint after the step under way, then stopping%s", name, hint)
+
+    def stopped(self, code: int) -> RunStopped:
+        """Return what ends the run, and remember it: an error of the clean-up does not take its place."""
+        self.ended_with = code
+        return RunStopped(code)
 
     def _is_repeat(self) -> bool:
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
@@ -91,21 +99,16 @@ def stop_requests() -> Iterator[StopRequests]:
     requests = StopRequests()
     previous: dict[signal.Signals, Any] = {}
     try:
-        for signum in SIGNALS:
+        for signum in STOP_SIGNALS:
             previous[signum] = signal.signal(signum, requests.handle)
     except ValueError:  # not in the main thread: somebody else owns the signals
         previous = {}
     try:
         yield requests
+    except Exception as error:
+        if requests.ended_with is None:
+            raise
+        raise RunStopped(requests.ended_with) from error  # what was cut short did not clean up well
     finally:
         for signum, handler in previous.items():
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
-
-
-def ignore_stop_signals(worker_id: int = 0) -> None:
-    """Ignore in a loader's worker process the signals that the training process handles: a ``worker_init_fn``.
-
-    A terminal and ``timeout`` signal the whole process group; without its loader the run could not finish its step.
-    """
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loaders of packs: every sequence once a pass, dealt to ranks, from any position."""
 
+import importlib
 import itertools
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -58,3 +61,21 @@ def test_ranks_share_the_plan_and_a_position_goes_on_in_it() -> None:
 def test_a_pack_without_a_size_is_refused() -> None:
     with pytest.raises(ConfigError, match="a pack needs a size"):
         PackLoading(tokens_per_batch=None, seed=1)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finds_no_moment_in_which_it_ends_a_worker(
+    signum: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handling = importlib.import_module("torch.utils.data._utils.signal_handling")
+    set_handlers = handling._set_worker_signal_handlers
+
+    def signaled_when_torch_has_set_its_own() -> None:
+        set_handlers()
+        os.kill(os.getpid(), signum)
+
+    monkeypatch.setattr(handling, "_set_worker_signal_handlers", signaled_when_torch_has_set_its_own)
+    loading = PackLoading(tokens_per_batch=60, seed=1, ignore_stop_signals=True)
+    loader = build_pack_loader(Numbers(20), loading, epochs=1, num_workers=2)
+    assert sorted(records_of(loader)) == list(range(20))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGINT, signal.SIGTERM} == set()
