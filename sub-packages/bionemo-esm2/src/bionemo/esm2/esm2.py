@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
 from bionemo.esm2.api import ESM2MaskedLM, load_esm2
+from bionemo.esm2.contacts.predictor import ContactMethod, ContactPredictor
 from bionemo.esm2.data.fasta_records import encode_residues
 from bionemo.esm2.embedding.embedder import (
     CPU_TOKENS_PER_BATCH,
@@ -217,6 +218,29 @@ class ESM2:
             "score": np.array([each.score for each in scored]),
         }
         return pd.DataFrame(columns).drop(columns=[] if len(names) > 1 else ["chain"])
+
+    def predict_contacts(self, sequence: str, *, method: ContactMethod = "auto") -> NDArray[np.float32]:
+        """Predict contacts between the residues of a protein.
+
+        Args:
+            sequence: S residues.
+            method: ``attention``: probabilities by the model's regression over attention maps; ``jacobian``: couplings
+                by the categorical Jacobian, without a scale; ``auto``: the first if the model has a trained contact
+                head.
+
+        Returns:
+            [S, S], symmetric.
+
+        Raises:
+            DataError: As `embed`.
+            ConfigError: The model lacks the head that the method needs.
+
+        Example:
+            >>> from bionemo.esm2 import build_esm2, esm2_config
+            >>> ESM2(build_esm2(esm2_config("8M", num_layers=1))).predict_contacts("MKTAYIAK").shape
+            (8, 8)
+        """
+        return ContactPredictor(self.module, method, precision=self.precision).predict(_encode("", sequence))
 
     def _run(self, sequences: str | Sequence[str] | Mapping[str, str], options: EmbeddingOptions) -> ProteinOutputs:
         if isinstance(sequences, str):
