@@ -9,12 +9,13 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bionemo.core.errors import BionemoError, FormatError, ResourceError
 from bionemo.core.files import atomic_directory, atomic_file
+from bionemo.core.progress import progress_bar
 from bionemo.core.unpacking import check_unpacked_size
 
 
@@ -99,7 +100,7 @@ def unpack_tar(
     check_unpacked_size(path, path.stat().st_size, total, max_unpacked_bytes)
     try:
         with atomic_directory(extract_dir, overwrite=True) as folder:
-            _extract_all(archive, folder, members)
+            _extract_all(archive, folder, members, total)
             # tarfile stops at the end mark; reading on to the end lets gzip and its like compare their checksums.
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
                 pass
@@ -109,18 +110,26 @@ def unpack_tar(
         raise _damaged(path, error) from error
 
 
-def _extract_all(archive: tarfile.TarFile, folder: Path, members: list[tarfile.TarInfo]) -> None:
+def _extract_all(archive: tarfile.TarFile, folder: Path, members: list[tarfile.TarInfo], total_bytes: int) -> None:
     """Extract checked members without their owners and special mode bits, also where tarfile has no filters.
 
     Filters came with Python 3.11.4; Debian 12 has 3.11.2.
     """
-    if hasattr(tarfile, "data_filter"):
-        archive.extractall(folder, members=members, filter="data")
-        return
+    with progress_bar(total=total_bytes, unit="B", description="unpacking") as bar:
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(folder, members=_counted(members, bar), filter="data")
+            return
+        for member in members:
+            member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+        archive.extractall(folder, members=_counted(members, bar))
+
+
+def _counted(members: Iterable[tarfile.TarInfo], bar: Any) -> Iterator[tarfile.TarInfo]:
+    """Iterate over members and move a bar when each has been written."""
     for member in members:
-        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
-        member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-    archive.extractall(folder, members=members)
+        yield member
+        bar.update(member.size)
 
 
 def unpack_zip(
@@ -184,4 +193,5 @@ def _damaged(path: Path, error: Exception) -> Exception:
     """What to raise: the error itself where it is the disk's answer and not about the archive's content."""
     if isinstance(error, BionemoError) or (isinstance(error, OSError) and error.errno is not None):
         return error
-    return FormatError(f"{path}: damaged or not what its name says ({type(error).__name__}: {error}). Remove it.")
+    reason = next(iter(str(error).splitlines()), "no reason given")  # tarfile names every compression that it tried
+    return FormatError(f"{path}: damaged or not what its name says ({type(error).__name__}: {reason}). Remove it.")

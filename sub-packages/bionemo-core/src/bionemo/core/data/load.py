@@ -28,6 +28,7 @@ from bionemo.core.data._http_download import DownloadError, download_http, hub_r
 from bionemo.core.data._load_command import download_command, print_resources, run_download
 from bionemo.core.data.download_config import DownloadConfig, SourceOptions
 from bionemo.core.data.resource import Resource, get_all_resources
+from bionemo.core.data.unpack import unpack_tar_file
 from bionemo.core.errors import EXIT_BAD_INPUT, BionemoError, ChecksumError, MissingDependencyError, ResourceError
 from bionemo.core.files import move_into_place
 from bionemo.core.optional_deps import require
@@ -199,13 +200,7 @@ class _SafeUntar(pooch.Untar):  # type: ignore[misc]  # pooch has no types
     max_unpacked_bytes: int | None = None
 
     def _extract_file(self, fname: str | Path, extract_dir: str | Path) -> None:
-        with archives.open_tar(Path(fname)) as archive:
-            members = archives.tar_members(Path(fname), archive)
-            _validate_archive_members([member.name for member in members], extract_dir)
-            archives.check_tar_members(members)
-            archives.unpack_tar(
-                Path(fname), members, archive, Path(extract_dir), max_unpacked_bytes=self.max_unpacked_bytes
-            )
+        unpack_tar_file(fname, extract_dir, max_unpacked_bytes=self.max_unpacked_bytes)
 
 
 class _SafeUnzip(pooch.Unzip):  # type: ignore[misc]  # pooch has no types

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bionemo.core.command import CommandGroup, command
-from bionemo.core.errors import CheckpointError, ConfigError
+from bionemo.core.errors import ConfigError
 from bionemo.esm2.convert_config import ConvertESM2Config
 from bionemo.llm.checkpoints.convert_config import ConversionFlags
 
@@ -34,7 +34,7 @@ class ConvertHFToNemoConfig(ConversionFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertNemoToHFConfig(ConversionFlags):
-    """Write a checkpoint or run of ours as a Hugging Face folder."""
+    """Write a NeMo 2 folder, or a checkpoint or run of ours, as a Hugging Face folder."""
 
 
 class _Connector:
@@ -97,7 +97,7 @@ class HFESM2Importer(_Connector):
 
 
 class HFESM2Exporter(_Connector):
-    """A checkpoint of ours on its way out.
+    """A NeMo 2 folder or a checkpoint of ours on its way out.
 
     Example:
         >>> HFESM2Exporter("results/esm2").apply("esm2-hf")  # doctest: +SKIP
@@ -108,7 +108,7 @@ class HFESM2Exporter(_Connector):
         """Write a Hugging Face folder.
 
         Raises:
-            CheckpointError: There is no such model, it is damaged, or it is a NeMo 2 folder.
+            CheckpointError: There is no such model, or it is damaged.
             DataFileError: The folder exists and ``overwrite`` is off.
         """
         return nemo_to_hf(ConvertNemoToHFConfig(source=self.source, out_path=Path(output_path), overwrite=overwrite))
@@ -121,17 +121,11 @@ def hf_to_nemo(config: ConvertHFToNemoConfig) -> Path:
 
 
 def nemo_to_hf(config: ConvertNemoToHFConfig) -> Path:
-    """Do what ``convert-nemo-to-hf`` was asked for.
+    """Do what ``convert-nemo-to-hf`` was asked for; any other readable form is converted too.
 
     Raises:
-        CheckpointError: The source is a NeMo 2 folder.
+        CheckpointError: There is no such model, or it is damaged.
     """
-    source = Path(config.source)
-    if (source / "weights").is_dir() or (source / "context").is_dir():
-        raise CheckpointError(
-            f"{source}: is a NeMo 2 folder, which cannot be read yet. Convert it with BioNeMo Framework 2, or use the "
-            "published facebook/esm2_t6_8M_UR50D, esm2_t33_650M_UR50D or esm2_t36_3B_UR50D."
-        )
     return _convert(config)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.esm2.model.fair_esm import FairEsmForm
 from bionemo.esm2.model.model import ESM2Config
+from bionemo.esm2.model.nemo_form import ESM2NemoForm
 from bionemo.llm.checkpoints.hf_names import with_current_names
 from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
 from bionemo.llm.checkpoints.json_files import ConfigValues
@@ -68,7 +69,7 @@ def inv_freq_name(layer: int | str) -> str:
 class ESM2Layout:
     """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``."""
 
-    other_forms = (FairEsmForm(),)
+    other_forms = (FairEsmForm(), ESM2NemoForm())
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
         """Rename a state dict, with or without a masked-token head.
@@ -119,16 +120,51 @@ class ESM2Layout:
         reader.finish("ESM-2")
         return LazyTensors(state)
 
+    def state_from_megatron(self, tensors: Mapping[str, Tensor], config: ESM2Config) -> LazyTensors:
+        """Check the tensors of a Megatron model, pad its vocabulary as ours, and add what it does not hold.
+
+        Args:
+            tensors: Under Megatron's names, layer by layer.
+            config: Architecture.
+
+        Raises:
+            CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
+        """
+        reader = TensorReader(tensors, asked_by="the model's configuration")
+        hidden, ffn = config.hidden_size, config.ffn_hidden_size
+        assert ffn is not None
+        token_head = OUTPUT_BIAS[0] in reader.remaining
+        if not token_head:
+            logger.warning("The weights hold no masked-token head: the model gives hidden states and no logits.")
+        self._add_missing_contact_head(reader, config, "contact_head.")
+        state: dict[str, LazyTensor] = {}
+        for own, _ in renamed_parameters(config.num_layers):
+            if token_head or not own.startswith("lm_head."):
+                state[own] = reader.take(own, *self._shape(own, config, hidden, ffn))
+        for (own, _), columns in ((WORD_EMBEDDINGS, (hidden,)), (OUTPUT_BIAS, ()))[: 1 + token_head]:
+            padded = config.padded_vocab_size(VOCAB_SIZE)
+            state[own] = reader.take_padded_rows(own, VOCAB_SIZE, padded, *columns)
+        for layer in range(config.num_layers):
+            for kind, columns in (("weight", (hidden,)), ("bias", ())):
+                fused = f"encoder.layers.{layer}.self_attention.linear_qkv.{kind}"
+                state[fused] = reader.take(fused, len(QKV) * hidden, *columns)
+        if INV_FREQ in reader.remaining:
+            state[INV_FREQ] = reader.take(INV_FREQ, config.head_dim // 2)
+        else:
+            state[INV_FREQ] = in_memory(RotaryEmbedding(config.head_dim, config.rotary_base).inv_freq)
+        reader.finish("ESM-2")
+        return LazyTensors(state)
+
     @staticmethod
-    def _add_missing_contact_head(reader: TensorReader, config: ESM2Config) -> None:
-        """Add an untrained head, all zero, to a file without one, as some fine-tuning tools write it."""
-        if not any(name.startswith("esm.contact_head.") for name in reader.remaining):
+    def _add_missing_contact_head(reader: TensorReader, config: ESM2Config, prefix: str = "esm.contact_head.") -> None:
+        """Add an untrained head, all zero, to a file without one, as NeMo and some fine-tuning tools write it."""
+        if not any(name.startswith(prefix) for name in reader.remaining):
             logger.warning("The weights hold no contact head: predicted contacts are meaningless until one is fitted.")
             num_maps = config.num_layers * config.num_attention_heads
-            reader.remaining["esm.contact_head.regression.weight"] = LazyTensor(
+            reader.remaining[f"{prefix}regression.weight"] = LazyTensor(
                 (1, num_maps), lambda: torch.zeros(1, num_maps)
             )
-            reader.remaining["esm.contact_head.regression.bias"] = in_memory(torch.zeros(1))
+            reader.remaining[f"{prefix}regression.bias"] = in_memory(torch.zeros(1))
 
     @staticmethod
     def _shape(own: str, config: ESM2Config, hidden: int, ffn: int) -> tuple[int, ...]:

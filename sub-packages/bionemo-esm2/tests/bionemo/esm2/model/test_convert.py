@@ -50,10 +50,3 @@ def test_connectors_load_and_write(cls: type, source: Path, tmp_path: Path) -> N
         connector.apply(tmp_path / "out")
     with pytest.raises(ConfigError, match="copies into a NeMo model"):
         connector.convert_state(None, None)
-
-
-def test_a_nemo_folder_is_refused_in_one_line(tmp_path: Path, capsys) -> None:
-    (tmp_path / "nemo/weights").mkdir(parents=True)
-    assert app(["convert-nemo-to-hf", str(tmp_path / "nemo"), str(tmp_path / "out")]) == 2
-    assert "is a NeMo 2 folder, which cannot be read yet" in capsys.readouterr().err.strip().splitlines()[-1]
-    assert not (tmp_path / "out").exists()

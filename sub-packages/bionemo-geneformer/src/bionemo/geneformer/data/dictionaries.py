@@ -94,11 +94,23 @@ def read_tokenizer(path: str | os.PathLike[str], *, gene_names: str | os.PathLik
 
 def read_gene_medians(path: str | os.PathLike[str]) -> dict[str, float]:
     """Read medians: Ensembl id to a number above zero."""
-    content = read_dictionary(path)
+    return check_gene_medians(read_dictionary(path), os.fspath(path))
+
+
+def check_gene_medians(content: Mapping[Any, Any], source: str) -> dict[str, float]:
+    """Return medians as Python numbers.
+
+    Args:
+        content: Ensembl id to median.
+        source: Where they are from, for messages.
+
+    Raises:
+        DataError: A median is no number above zero.
+    """
     for gene, median in content.items():
         is_number = isinstance(median, (int, float)) and not isinstance(median, bool)
         if not isinstance(gene, str) or not is_number or not 0 < median < math.inf:
-            raise DataError(f"{os.fspath(path)}: gene {gene!r} has the median {median!r}, expected a number above 0.")
+            raise DataError(f"{source}: gene {gene!r} has the median {median!r}, expected a number above 0.")
     return {gene: float(median) for gene, median in content.items()}
 
 

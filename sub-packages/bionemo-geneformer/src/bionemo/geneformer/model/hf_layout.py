@@ -13,6 +13,7 @@ from torch import Tensor
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.dictionary_files import save_model_dictionaries
+from bionemo.geneformer.model.nemo_form import GeneformerNemoForm
 from bionemo.geneformer.tokenizer.variants import V1
 from bionemo.llm.checkpoints.hf_names import with_current_names
 from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
@@ -101,6 +102,8 @@ class GeneformerLayout:
         dictionaries: The vocabulary and what belongs to it, saved with every model; None saves none.
     """
 
+    other_forms = (GeneformerNemoForm(),)
+
     def __init__(self, dictionaries: "Dictionaries | None" = None) -> None:
         self.dictionaries = dictionaries
 
@@ -150,6 +153,32 @@ class GeneformerLayout:
         if token_head:
             for name, tied in DECODER_COPIES.items():
                 reader.check_tied(name, state[tied], config.vocab_size)
+        reader.finish("Geneformer")
+        return LazyTensors(state)
+
+    def state_from_megatron(self, tensors: Mapping[str, Tensor], config: GeneformerConfig) -> LazyTensors:
+        """Check the tensors of a Megatron model, and pad its vocabulary as ours.
+
+        Args:
+            tensors: Under Megatron's names, layer by layer.
+            config: Architecture.
+
+        Raises:
+            CheckpointError: A tensor is missing, has an unknown name or another shape than the config says.
+        """
+        reader = TensorReader(tensors, asked_by="the model's configuration")
+        token_head = OUTPUT_BIAS[0] in reader.remaining
+        if not token_head:
+            logger.warning("The weights hold no masked-token head: the model gives hidden states and no logits.")
+        hidden, padded = config.hidden_size, config.padded_vocab_size(config.vocab_size)
+        renamed = renamed_parameters(config, token_head=token_head)
+        state = {own: reader.take(own, *shape) for own, _, shape in renamed}
+        for (own, _), columns in ((WORD_EMBEDDINGS, (hidden,)), (OUTPUT_BIAS, ()))[: 1 + token_head]:
+            state[own] = reader.take_padded_rows(own, config.vocab_size, padded, *columns)
+        for layer in range(config.num_layers):
+            for kind, columns in (("weight", (hidden,)), ("bias", ())):
+                fused, _ = qkv_names(layer, kind)
+                state[fused] = reader.take(fused, len(QKV) * hidden, *columns)
         reader.finish("Geneformer")
         return LazyTensors(state)
 

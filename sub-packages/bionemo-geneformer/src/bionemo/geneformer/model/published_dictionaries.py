@@ -20,6 +20,7 @@ from bionemo.geneformer.model.dictionary_files import (
     check_vocabulary,
     load_model_dictionaries,
 )
+from bionemo.geneformer.model.nemo_form import find_nemo_dictionaries
 from bionemo.geneformer.tokenizer.variants import VARIANTS
 from bionemo.llm.checkpoints.model_source import LocatedModel
 
@@ -70,7 +71,7 @@ def find_dictionaries(located: LocatedModel, config: GeneformerConfig) -> Dictio
     """
     folder = located.path if located.path.is_dir() else located.path.parent
     fetch_own(located)
-    own = load_model_dictionaries(folder, config)
+    own = find_nemo_dictionaries(located.path, config) or load_model_dictionaries(folder, config)
     if own is not None or config.variant not in SETS:
         return own
     files = SETS["95M" if config.variant == "V2" and "95M" in located.path.name else config.variant]

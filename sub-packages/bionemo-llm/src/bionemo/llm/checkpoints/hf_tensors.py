@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers of all Hugging Face layouts: Megatron's fused attention input, and files read to the last tensor."""
+"""Helpers of all layouts: Megatron's fused attention input, and files read to the last tensor."""
 
 from collections.abc import Iterable, Mapping
 
@@ -41,6 +41,7 @@ class TensorReader:
         tensors: The checkpoint's content; it stays as it is.
         ignored_suffixes: Names with these endings carry nothing and are left out.
         ignored_prefixes: Names with these beginnings belong to parts that the model does not have.
+        asked_by: What says the expected names and shapes, for messages.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class TensorReader:
         tensors: Mapping[str, Tensor],
         ignored_suffixes: tuple[str, ...] = (),
         ignored_prefixes: tuple[str, ...] = (),
+        *,
+        asked_by: str = "config.json",
     ) -> None:
+        self.asked_by = asked_by
         self.remaining = {
             name: tensor
             for name, tensor in LazyTensors.of(tensors).entries.items()
@@ -62,10 +66,10 @@ class TensorReader:
             CheckpointError: It is missing or has another shape.
         """
         if name not in self.remaining:
-            raise CheckpointError(f"the weights lack {name}, which config.json asks for.")
+            raise CheckpointError(f"the weights lack {name}, which {self.asked_by} asks for.")
         tensor = self.remaining.pop(name)
         if tensor.shape != shape:
-            raise CheckpointError(f"{name} has shape {tensor.shape}, config.json asks for {shape}.")
+            raise CheckpointError(f"{name} has shape {tensor.shape}, {self.asked_by} asks for {shape}.")
         return LazyTensor(shape, lambda: tensor.read().float())
 
     def take_rows(self, name: str, num_rows: int, padded_rows: int, *columns: int) -> LazyTensor:
@@ -80,6 +84,23 @@ class TensorReader:
             table = torch.zeros(padded_rows, *columns)
             table[:num_rows] = rows.read()
             return table
+
+        return LazyTensor((padded_rows, *columns), read)
+
+    def take_padded_rows(self, name: str, num_rows: int, padded_rows: int, *columns: int) -> LazyTensor:
+        """Remove a table of Megatron and return it padded with zero rows, however far the file pads it.
+
+        Raises:
+            CheckpointError: It is missing, has fewer rows or other columns.
+        """
+        found = self.remaining.get(name)
+        stored_rows = found.shape[0] if found is not None and found.shape else 0
+        table = self.take(name, max(stored_rows, num_rows), *columns)
+
+        def read() -> Tensor:
+            padded = torch.zeros(padded_rows, *columns)
+            padded[:num_rows] = table.read()[:num_rows]
+            return padded
 
         return LazyTensor((padded_rows, *columns), read)
 

@@ -41,15 +41,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class ConfigValues:
-    """Values of a ``config.json``, each of the type that is asked for.
+    """Settings of a model, for example a ``config.json``, each of the type that is asked for.
 
     Args:
         values: The JSON object.
         source: The checkpoint, for messages.
+        file: What holds the values, for messages.
     """
 
-    def __init__(self, values: Mapping[str, Any], source: str) -> None:
-        self.values, self.source = values, source
+    def __init__(self, values: Mapping[str, Any], source: str, *, file: str = "config.json") -> None:
+        self.values, self.source, self.file = values, source, file
 
     def size(self, key: str, default: int | None = None) -> int:
         """Return a whole number above zero.
@@ -100,9 +101,9 @@ class ConfigValues:
         if value is None:
             value = default
         if value is None:
-            raise CheckpointError(f"{self.source}: config.json lacks {key!r}.")
+            raise CheckpointError(f"{self.source}: {self.file} lacks {key!r}.")
         return value
 
     def _wrong(self, key: str, value: Any, expected: str) -> CheckpointError:
         shown = repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
-        return CheckpointError(f"{self.source}: config.json says {key} {shown}, expected {expected}.")
+        return CheckpointError(f"{self.source}: {self.file} says {key} {shown}, expected {expected}.")
