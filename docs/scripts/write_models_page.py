@@ -98,9 +98,9 @@ On NVIDIA's NGC; `download_bionemo_data TAG` downloads one and prints its folder
 | `config.json`, `model.safetensors` or `pytorch_model.bin`, also shards | transformers; of a classifier the encoder |
 | `esm2_*.pt`, with `*-contact-regression.pt` beside it | fair-esm |
 | folder of a run, or one of its checkpoints | `train_esm2`, `train_geneformer`, both training engines |
-| folder of NeMo 2, with `context/` and `weights/` | BioNeMo Framework 2 |
+| folder of NeMo 2, with `context/` and `weights/`, or its `.tar.gz` | BioNeMo Framework 2 |
 
-`convert_esm2` and `convert_geneformer` write any of them as a Hugging Face folder.
+`convert_esm2` and `convert_geneformer` write any of them in another form (`--to`).
 """
 
 

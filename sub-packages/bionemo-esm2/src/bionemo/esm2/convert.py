@@ -9,8 +9,9 @@ from typing import Any
 from bionemo.core.errors import CheckpointError, DataFileError
 from bionemo.esm2.convert_config import ConvertESM2Config
 from bionemo.esm2.model.fair_esm import REGRESSION_ENDING, save_fair_esm
-from bionemo.esm2.model.hf_layout import OUTPUT_BIAS, ESM2Layout
-from bionemo.llm.checkpoints.convert import cast_weights, log_left_out, write_hf
+from bionemo.esm2.model.hf_layout import OUTPUT_BIAS, VOCAB_SIZE, ESM2Layout
+from bionemo.esm2.model.nemo_form import ESM2NemoForm
+from bionemo.llm.checkpoints.convert import cast_weights, log_left_out, write_hf, write_nemo2, write_shards
 from bionemo.llm.checkpoints.forms import load_any_form
 from bionemo.llm.checkpoints.hf_directory import LoadedModel
 from bionemo.llm.checkpoints.model_source import locate_model
@@ -30,6 +31,7 @@ def convert_esm2(config: ConvertESM2Config) -> Path:
 
     Raises:
         CheckpointError: There is no such model, it is damaged, or the form cannot express it.
+        ParallelismError: It cannot be split over so many ranks.
         DataFileError: The output exists already or cannot be written.
 
     Example:
@@ -41,6 +43,10 @@ def convert_esm2(config: ConvertESM2Config) -> Path:
     loaded = load_any_form(located.path, layout)
     if config.to == "hf":
         return write_hf(located.path, loaded, layout, config)
+    if config.to == "nemo2":
+        return write_nemo2(located.path, loaded, layout, ESM2NemoForm(), config)
+    if config.to == "megatron":
+        return write_shards(located.path, loaded, layout, VOCAB_SIZE, config)
     return write_fair_esm(located.path, loaded, layout, config)
 
 

@@ -44,6 +44,7 @@ OTHER_MEANINGS = {
     "--prediction-interval": (2, "the files of cells and those of proteins have other names"),
     "--result-dir": (4, "the example's steps write into the folder itself"),
     "--tensor-model-parallel-size": (2, "inference accepts 1 only"),
+    "--to": (2, "ESM-2 has one form more, that of fair-esm"),
     "--token-dictionary": (2, "geneformer_medians restricts the genes to it"),
 }
 """Flags that are one word for several things: how many at most, and which."""

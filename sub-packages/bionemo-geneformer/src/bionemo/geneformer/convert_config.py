@@ -3,10 +3,18 @@
 """Settings of ``convert_geneformer``."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from bionemo.llm.checkpoints.convert_config import ConversionFlags
+from bionemo.core.config import option
+from bionemo.llm.checkpoints.convert_config import ShardingFlags
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertGeneformerConfig(ConversionFlags):
-    """Convert a Geneformer of any readable form to a Hugging Face folder with its dictionaries."""
+class ConvertGeneformerConfig(ShardingFlags):
+    """Convert a Geneformer of any readable form, with its dictionaries."""
+
+    to: Literal["hf", "nemo2", "megatron"] = option(
+        "hf",
+        help="Form to write; hf: folder that transformers opens; nemo2: folder of BioNeMo Framework 2, of its own "
+        "models; megatron: shards of the megatron engine, over the ranks that the parallel sizes say.",
+    )

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """BioNeMo 2 compatible names for conversion; ``convert_esm2`` does the same for every form.
 
-Checkpoints here have the Hugging Face layout, so both directions write it: nothing here makes a NeMo 2 folder.
+Nothing here needs a NeMo 2 folder: training and inference open the Hugging Face model itself.
 """
 
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from bionemo.core.command import CommandGroup, command
 from bionemo.core.errors import ConfigError
@@ -24,12 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["HFESM2Exporter", "HFESM2Importer", "app"]
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertHFToNemoConfig(ConversionFlags):
-    """Write a checkpoint that training and inference here open; they also open the Hugging Face model itself."""
+    """Write a NeMo 2 folder for BioNeMo Framework 2; nothing here needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +84,7 @@ class HFESM2Importer(_Connector):
     """
 
     def apply(self, output_path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write a checkpoint of ours, which has the Hugging Face layout.
+        """Write a NeMo 2 folder.
 
         Raises:
             CheckpointError: There is no such model, or it is damaged.
@@ -115,9 +112,8 @@ class HFESM2Exporter(_Connector):
 
 
 def hf_to_nemo(config: ConvertHFToNemoConfig) -> Path:
-    """Do what ``convert-hf-to-nemo`` was asked for."""
-    logger.warning("%s: a folder in Hugging Face layout, which every command here opens; no NeMo 2", config.out_path)
-    return _convert(config)
+    """Do what ``convert-hf-to-nemo`` was asked for; any other readable form is converted too."""
+    return _convert(config, "nemo2")
 
 
 def nemo_to_hf(config: ConvertNemoToHFConfig) -> Path:
@@ -126,15 +122,15 @@ def nemo_to_hf(config: ConvertNemoToHFConfig) -> Path:
     Raises:
         CheckpointError: There is no such model, or it is damaged.
     """
-    return _convert(config)
+    return _convert(config, "hf")
 
 
-def _convert(config: ConversionFlags) -> Path:
+def _convert(config: ConversionFlags, to: Literal["hf", "nemo2"]) -> Path:
     from bionemo.esm2.convert import convert_esm2
 
     return convert_esm2(
         ConvertESM2Config(
-            source=config.source, out_path=config.out_path, dtype=config.dtype, overwrite=config.overwrite
+            source=config.source, out_path=config.out_path, to=to, dtype=config.dtype, overwrite=config.overwrite
         )
     )
 

@@ -5,19 +5,41 @@
 Such a folder holds neither contact head nor rotary frequencies: the first stays untrained, the second are computed.
 """
 
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
 from bionemo.core.errors import CheckpointError
 from bionemo.esm2.model.model import ESM2Config
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.checkpoints.nemo2.context import NemoContext
 from bionemo.llm.checkpoints.nemo2.folder import NemoFolder
-from bionemo.llm.checkpoints.nemo2.form import Nemo2Form
+from bionemo.llm.checkpoints.nemo2.form import SETTINGS, Nemo2Form
+from bionemo.llm.model.rotary import RotaryEmbedding
 
 
+CONTACT_HEAD = "contact_head."
+INV_FREQ = "rotary_pos_emb.inv_freq"
 LEARNED_POSITIONS = "embedding.position_embeddings.weight"
 
 
 class ESM2NemoForm(Nemo2Form[ESM2Config]):
     """ESM-2 in a NeMo 2 folder or archive."""
+
+    family, config_class = "esm2", "ESM2Config"
+    settings = (*SETTINGS, "rotary_base", "token_dropout")
+
+    def not_held(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, str]:
+        """Return contact head and rotary frequencies, which NeMo 2 does not store."""
+        computed = RotaryEmbedding(config.head_dim, config.rotary_base).inv_freq
+        contact_head = [name for name in state if name.startswith(CONTACT_HEAD)]
+        trained = any(bool(state[name].any()) for name in contact_head)
+        rounded = not torch.equal(state[INV_FREQ], computed)
+        return {
+            **dict.fromkeys(contact_head, "its contact head" if trained else ""),
+            INV_FREQ: "its own rotary frequencies (NeMo 2 computes them)" if rounded else "",
+        }
 
     def config_from_context(self, context: NemoContext, tensors: LazyTensors, folder: NemoFolder) -> ESM2Config:
         """Translate the settings.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``convert_esm2``: any form of ESM-2 to a Hugging Face folder or a fair-esm file."""
+"""The command ``convert_esm2``: any form of ESM-2 to another."""
 
 import sys
 

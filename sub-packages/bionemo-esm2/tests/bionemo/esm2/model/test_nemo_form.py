@@ -15,6 +15,7 @@ from bionemo.core.errors import CheckpointError
 from bionemo.esm2.api import load_esm2
 from bionemo.esm2.model.convert import app
 from bionemo.testing.masked_lm_parity import assert_equals_oracle
+from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
 from bionemo.testing.nemo2_files import (
     nemo_tensors,
@@ -125,6 +126,33 @@ def test_out_to_hugging_face_bit_for_bit(model, tmp_path: Path, capsys) -> None:
             assert torch.equal(found[name], parameter), name
 
 
+def test_there_and_back_is_bit_equal_and_opens_in_megatron(model, tmp_path: Path, caplog) -> None:
+    """A folder that we write from a model of transformers, read by us and by Megatron-core."""
+    model.save_pretrained(tmp_path / "hf")
+    assert app(["convert-hf-to-nemo", str(tmp_path / "hf"), str(tmp_path / "nemo2")]) == 0
+    assert "not converted: its contact head" in caplog.text
+    assert_same_outputs(tmp_path / "nemo2", model)
+    assert app(["convert-nemo-to-hf", str(tmp_path / "nemo2"), str(tmp_path / "again")]) == 0
+    found = transformers.EsmForMaskedLM.from_pretrained(tmp_path / "again").state_dict()
+    for name, parameter in model.named_parameters():
+        if "contact_head" not in name and "position_embeddings" not in name:
+            assert torch.equal(found[name], parameter), name
+    pytest.importorskip("megatron.core")
+    (plain,) = run_on_ranks(1, load_plain_tensors, tmp_path / "nemo2/weights", timeout_s=200)
+    expected = tensors_of(model)
+    assert plain.keys() == {f"module.{name}" for name in expected}
+    for name, tensor in expected.items():
+        rows = slice(None, 33) if name in ("embedding.word_embeddings.weight", "output_layer.bias") else slice(None)
+        assert torch.equal(plain[f"module.{name}"][rows], tensor[rows]), name
+
+
+def load_plain_tensors(weights: Path) -> dict[str, Tensor]:
+    from megatron.core import dist_checkpointing
+
+    with megatron_on_cpu():
+        return dist_checkpointing.load_plain_tensors(str(weights))
+
+
 def write_on_rank(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     write_with_megatron(folder, tensors, LAYERS)
 
@@ -184,7 +212,7 @@ def test_damage_and_missing_parts_are_named(model, tmp_path: Path) -> None:
             path.write_bytes(path.read_bytes()[:700])
 
     written(tmp_path / "whole", model)
-    refused(flip, "checksum is another one: damaged")
+    refused(flip, "has another checksum: damaged")
     refused(cut, "is no archive of torch.save")
     refused(lambda folder: [file.unlink() for file in folder.glob("weights/*.distcp")], "copied whole")
     refused(lambda folder: (folder / "weights/.metadata").unlink(), "cannot be read")
@@ -217,3 +245,43 @@ def test_another_kind_of_model_is_named(model, tmp_path: Path) -> None:
     write_context(tmp_path / "more", ESM2_CONFIG, SETTINGS)
     with pytest.raises(CheckpointError, match=r"hold 1 tensors that ESM-2 lacks, first adapter\.weight"):
         load_esm2(tmp_path / "more")
+
+
+def test_context_has_the_form_that_nemo_writes(model, tmp_path: Path) -> None:
+    """Both contexts, the tests' and the converter's, against NeMo's own serialization of the same values."""
+    mixin = pytest.importorskip("nemo.lightning.io.mixin", reason="NeMo is not installed")
+    from bionemo.esm2.model.nemo_form import ESM2NemoForm
+    from bionemo.llm.checkpoints.nemo2.context import read_context
+    from bionemo.llm.checkpoints.nemo2.folder import NemoFolder
+
+    dump_with_nemo(tmp_path / "theirs/context/io.json", mixin.IOMixin)
+    write_context(tmp_path / "ours", ESM2_CONFIG, SETTINGS)
+    theirs, ours = (
+        read_context(NemoFolder(tmp_path / side), ESM2NemoForm.dictionary_names) for side in ("theirs", "ours")
+    )
+    assert theirs.settings.values == ours.settings.values
+    assert theirs.model_class == "TheirConfig"
+    written(tmp_path / "in", model)
+    assert app(["convert-hf-to-nemo", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    serialization = pytest.importorskip("fiddle._src.experimental.serialization")
+    opened = serialization.load_json((tmp_path / "out/context/io.json").read_text())
+    assert opened.model.config.num_layers == LAYERS
+    assert opened.model.config.activation_func is torch.nn.functional.gelu
+
+
+def dump_with_nemo(path: Path, base: type) -> None:
+    from dataclasses import make_dataclass
+
+    from fiddle._src.experimental import serialization
+
+    values = {**SETTINGS, "activation_func": torch.nn.functional.gelu, "params_dtype": torch.bfloat16}
+    fields = [(name, object) for name in values]
+    config_class = make_dataclass("TheirConfig", fields, bases=(base,))
+    globals()["TheirConfig"], config_class.__module__ = config_class, __name__
+    globals()["TheirModule"] = type("TheirModule", (base,), {"__init__": _takes_config, "__module__": __name__})
+    path.parent.mkdir(parents=True)
+    path.write_text(serialization.dump_json(globals()["TheirModule"](config_class(**values)).__io__))
+
+
+def _takes_config(self, config) -> None:
+    pass

@@ -17,7 +17,8 @@ from bionemo.esm2.scripts.convert_esm2 import main
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.nemo_env
 
-FLAGS = "--to --dtype --overwrite --no-overwrite --config --debug --version --help -h"
+FLAGS = "--to --tensor-model-parallel-size --pipeline-model-parallel-size "
+FLAGS += "--dtype --overwrite --no-overwrite --config --debug --version --help -h"
 SHAPE = {
     "vocab_size": 33, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
     "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary", "token_dropout": True,
@@ -53,6 +54,46 @@ def parameters_equal(found: torch.nn.Module, expected: torch.nn.Module) -> None:
 def test_flags_are_the_golden_list() -> None:
     parser = build_parser(ConvertESM2Config)
     assert {flag for action in parser._actions for flag in action.option_strings} == set(FLAGS.split())
+
+
+CHAINS = {
+    "shards": [("megatron", "--tensor-model-parallel-size", 2, "--pipeline-model-parallel-size", 2), ("hf",)],
+    "NeMo 2": [("nemo2",), ("hf",)],
+    "NeMo 2 and shards": [("nemo2",), ("megatron", "--tensor-model-parallel-size", 4), ("nemo2",), ("hf",)],
+    "shards and fair-esm": [("megatron", "--pipeline-model-parallel-size", 2), ("fair-esm",), ("hf",)],
+    "fair-esm and NeMo 2": [("fair-esm",), ("nemo2",), ("fair-esm",), ("hf",)],
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_there_and_back_through_other_forms_is_bit_equal(chain: str, tmp_path: Path, caplog) -> None:
+    """What NeMo 2 does not hold, the contact head, is lost and said."""
+    model = written(tmp_path / "in")
+    assert run(tmp_path / "in", tmp_path / "direct") == 0
+    source = tmp_path / "in"
+    for step, (form, *flags) in enumerate(CHAINS[chain]):
+        out = tmp_path / (f"esm2_{step}.pt" if form == "fair-esm" else f"step-{step}")
+        assert run(source, out, "--to", form, *flags) == 0
+        source = out
+    found, expected = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "direct"))
+    contact = {name for name in expected if "contact_head" in name}
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor) or ("NeMo" in chain and name in contact), name
+    assert ("not converted: its contact head" in caplog.text) == ("NeMo" in chain)
+    assert transformers.EsmForMaskedLM.from_pretrained(source).config.intermediate_size == 4 * model.config.hidden_size
+
+
+def test_a_model_that_cannot_be_split_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "in")
+    for flags, message in (
+        (("--tensor-model-parallel-size", 3), "does not divide the 4 attention heads"),
+        (("--pipeline-model-parallel-size", 4), "does not divide the 2 layers"),
+        (("--tensor-model-parallel-size", 0), "must be at least 1"),
+    ):
+        assert run(tmp_path / "in", tmp_path / "out", "--to", "megatron", *flags) == 2
+        assert message in capsys.readouterr().err.strip().splitlines()[-1]
+        assert not (tmp_path / "out").exists()
 
 
 def test_there_and_back_through_fair_esm_is_bit_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

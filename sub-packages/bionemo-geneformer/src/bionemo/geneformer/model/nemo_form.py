@@ -6,13 +6,27 @@ Vocabulary, gene symbols and medians are files beside the weights or arguments o
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from bionemo.core.errors import CheckpointError, FormatError
-from bionemo.geneformer.data.dictionaries import Dictionaries, check_gene_medians, read_gene_medians, read_tokenizer
+from bionemo.geneformer.data.dictionaries import (
+    Dictionaries,
+    check_gene_medians,
+    read_gene_medians,
+    read_text_dictionary,
+    read_tokenizer,
+)
 from bionemo.geneformer.model.config import GeneformerConfig
-from bionemo.geneformer.model.dictionary_files import MEDIANS_FILE, VOCABULARY_FILE, check_vocabulary
+from bionemo.geneformer.model.dictionary_files import (
+    GENE_MAPPING_FILE,
+    MEDIANS_FILE,
+    VOCABULARY_FILE,
+    check_vocabulary,
+)
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.checkpoints.json_files import ConfigValues
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
@@ -35,6 +49,19 @@ class GeneformerNemoForm(Nemo2Form[GeneformerConfig]):
     """Geneformer in a NeMo 2 folder or archive."""
 
     dictionary_names = (VOCABULARY, SYMBOLS, MEDIANS)
+    family, config_class = "geneformer", "GeneformerConfig"
+
+    def not_held(self, state: Mapping[str, Tensor], config: GeneformerConfig) -> dict[str, str]:
+        """Return nothing: such a folder holds all of a BioNeMo Geneformer.
+
+        Raises:
+            CheckpointError: It is a V1 or V2, which NeMo 2 does not have.
+        """
+        if config.norm_placement != "pre" or config.num_token_types:
+            raise CheckpointError(
+                f"a Geneformer {config.variant}: NeMo 2 has those of BioNeMo alone, without token types. Use --to hf."
+            )
+        return {}
 
     def config_from_context(self, context: NemoContext, tensors: LazyTensors, folder: NemoFolder) -> GeneformerConfig:
         """Translate the settings.
@@ -116,7 +143,7 @@ def find_nemo_dictionaries(path: Path, config: GeneformerConfig) -> Dictionaries
         config: Of the model that was loaded from it.
 
     Returns:
-        The dictionaries, without medians where there are none; None where there is no vocabulary or no such folder.
+        The dictionaries, empty ones where there is only a vocabulary; None without one, or for another path.
 
     Raises:
         CheckpointError: The vocabulary is not the model's.
@@ -131,12 +158,12 @@ def find_nemo_dictionaries(path: Path, config: GeneformerConfig) -> Dictionaries
         return None
     check_vocabulary(tokenizer, config, str(path))
     medians: dict[str, Any] = context.dictionaries.get(MEDIANS, {})
-    medians_path = find_file(folder, MEDIANS_FILE)
+    medians_path, mapping_path = find_file(folder, MEDIANS_FILE), find_file(folder, GENE_MAPPING_FILE)
     source = str(folder.context / CONTEXT_FILE)
     return Dictionaries(
         tokenizer,
         check_gene_medians(medians, source) if medians_path is None else read_gene_medians(medians_path),
-        {},
+        {} if mapping_path is None else read_text_dictionary(mapping_path),
     )
 
 

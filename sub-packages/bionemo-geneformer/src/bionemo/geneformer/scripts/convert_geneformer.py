@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``convert_geneformer``: any form of Geneformer to a Hugging Face folder."""
+"""The command ``convert_geneformer``: any form of Geneformer to another."""
 
 import sys
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bionemo.core.errors import CheckpointError
+from bionemo.core.errors import BionemoError, CheckpointError
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.geneformer import Geneformer
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
@@ -104,7 +104,7 @@ def test_dictionaries_beside_the_weights_win(place: str, model, tmp_path: Path) 
 def test_what_does_not_fit_is_one_line(changes: dict, dictionaries: dict, message: str, model, tmp_path: Path) -> None:
     write_with_torch(tmp_path, tensors_of(model))
     write_context(tmp_path, GENEFORMER_CONFIG, {**SETTINGS, **changes}, dictionaries)
-    with pytest.raises(Exception, match=message) as error:
+    with pytest.raises(BionemoError, match=message) as error:
         load_geneformer(tmp_path)
     assert "\n" not in str(error.value)
 

@@ -63,8 +63,13 @@ OLD_METADATA = (
 """As torch 2.2 pickles it: where its classes lay then, and without the fields that came later."""
 
 
-def test_metadata_of_old_releases_of_torch(tmp_path: Path) -> None:
-    (tmp_path / ".metadata").write_bytes(OLD_METADATA)
+BY_VALUE = b"ctorch.distributed._shard.sharded_tensor.metadata\nMEM_FORMAT_ENCODING\nK\x00\x85R"
+BY_NAME = b"cbuiltins\ngetattr\n" + BY_VALUE[:-4] + b"X\x17\x00\x00\x00TORCH_CONTIGUOUS_FORMAT\x86R"
+
+
+@pytest.mark.parametrize("enumeration", [BY_VALUE, BY_NAME])
+def test_metadata_of_old_releases_of_torch(enumeration: bytes, tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(OLD_METADATA.replace(BY_VALUE, enumeration))
     found = read_metadata(tmp_path / ".metadata")
     assert found["w"].shape == (2, 3)
     assert found["w"].dtype == torch.float16

@@ -21,6 +21,8 @@ from bionemo.llm.checkpoints.weight_files import is_plain_file_name
 METADATA_FILE = ".metadata"
 STAND_IN_MODULES = ("torch.distributed.", "megatron.core.", "pathlib")
 """Modules whose classes appear in the file; ``torch.distributed._shard`` has some of them up to torch 2.3."""
+FORGOTTEN = (("torch.serialization", "_get_layout"), ("builtins", "getattr"))
+"""Functions whose results do not matter: memory layouts, and members of enumerations as Python 3.11.0 pickles them."""
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -112,7 +114,7 @@ def _stand_in(module: str, name: str) -> Any:
         return _shape
     if module == "torch" and name in DTYPES:
         return getattr(torch, name)
-    if (module, name) == ("torch.serialization", "_get_layout"):
+    if (module, name) in FORGOTTEN:
         return _forgotten
     return _object_of(name) if module.startswith(STAND_IN_MODULES) else None
 

@@ -53,7 +53,7 @@ def find_root(path: Path) -> Path | None:
         return path.parent
     if (path / CONTEXT_DIR / CONTEXT_FILE).is_file() or has_weights(path / WEIGHTS_DIR) or has_weights(path):
         return path
-    inner = [entry for entry in path.iterdir() if entry.is_dir()]
+    inner = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
     return find_root(inner[0]) if len(inner) == 1 else None
 
 

@@ -4,8 +4,11 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from torch import Tensor
 
 from bionemo.core.errors import BionemoError, CheckpointError
 from bionemo.llm.checkpoints.hf_directory import LoadedModel
@@ -14,10 +17,15 @@ from bionemo.llm.checkpoints.nemo2.context import NemoContext, read_context
 from bionemo.llm.checkpoints.nemo2.folder import NemoFolder, find_root, is_tar, open_folder
 from bionemo.llm.checkpoints.nemo2.names import model_tensors
 from bionemo.llm.checkpoints.nemo2.stored_tensors import open_tensors
+from bionemo.llm.checkpoints.nemo2.writer import Pyref
 
 
 logger = logging.getLogger(__name__)
 
+SETTINGS = (
+    *("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size", "seq_length", "layernorm_epsilon"),
+    *("hidden_dropout", "attention_dropout", "init_method_std"),
+)
 ConfigT = TypeVar("ConfigT")
 
 
@@ -27,6 +35,27 @@ class Nemo2Form(ABC, Generic[ConfigT]):
     description = "a NeMo 2 folder or its .tar.gz (BioNeMo Framework 2)"
     dictionary_names: tuple[str, ...] = ()
     """Arguments in the context whose mappings belong to the model."""
+    family: str
+    """Package of BioNeMo Framework 2, for writing: ``esm2`` stands for ``bionemo.esm2.api``."""
+    config_class: str
+    """Name of the configuration's class in it."""
+    settings: tuple[str, ...] = SETTINGS
+    """Fields of our configuration that the context of a written folder says, under the same names."""
+
+    def not_held(self, state: Mapping[str, Tensor], config: ConfigT) -> dict[str, str]:
+        """Return the tensors of our state dict that such a folder does not hold, and in words what is lost with them.
+
+        The words are empty where nothing is lost, because reading computes the same values.
+
+        Raises:
+            CheckpointError: There is no such model in NeMo 2.
+        """
+        return {}
+
+    @property
+    def model_class(self) -> Pyref:
+        """Class of the model's configuration in BioNeMo Framework 2."""
+        return Pyref(f"bionemo.{self.family}.api", self.config_class)
 
     @abstractmethod
     def config_from_context(self, context: NemoContext, tensors: LazyTensors, folder: NemoFolder) -> ConfigT:

@@ -42,6 +42,8 @@ def model_tensors(stored: Mapping[str, BoxTensor], num_layers: int) -> LazyTenso
     Raises:
         CheckpointError: A tensor of all layers has another number of them, or a name appears twice.
     """
+    if any(name.startswith(OPTIMIZER_PREFIXES) for name in stored):
+        logger.info("not read: the optimizer's state")
     entries: dict[str, LazyTensor] = {}
     for stored_name, tensor in stored.items():
         plain = plain_name(stored_name)

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import BinaryIO, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from bionemo.core.errors import CheckpointError
 from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.nemo2.dist_metadata import METADATA_FILE, StoredPart, StoredTensor, read_metadata
 from bionemo.llm.checkpoints.nemo2.folder import NemoFolder
-from bionemo.llm.checkpoints.nemo2.torch_archive import checksum, find_tensor, open_file, read_values
+from bionemo.llm.checkpoints.nemo2.torch_archive import TensorPlace, checksum, find_tensor, open_file, read_values
 from bionemo.llm.checkpoints.shards import overlap
 
 
@@ -98,7 +98,7 @@ class DistTensor:
             result[into] = values
         return torch.zeros(shape, dtype=self._stored.dtype) if result is None else result
 
-    def _read_part(self, part: StoredPart, source: tuple[slice, ...]) -> Tensor:
+    def _read_part(self, part: StoredPart, box: tuple[slice, ...]) -> Tensor:
         path = self._folder.weights / part.file
         with open_file(path) as file:
             try:
@@ -108,21 +108,22 @@ class DistTensor:
                         f"holds {place.dtype} of shape {place.shape}, {METADATA_FILE} says {self._stored.dtype} of "
                         f"shape {part.shape}."
                     )
-                first, rest = (source[0], source[1:]) if source else (slice(0, 1), ())
-                rows, row_shape = (part.shape[0], part.shape[1:]) if source else (1, ())
-                if (first.stop - first.start) < rows and all(
-                    taken == slice(0, size) for taken, size in zip(rest, row_shape, strict=True)
-                ):
-                    skipped = first.start * math.prod(row_shape) * place.dtype.itemsize
-                    return read_values(
-                        file, place.start + skipped, (first.stop - first.start, *row_shape), place.dtype
-                    )
-                whole = read_values(file, place.start, part.shape, place.dtype)
-                if place.crc32 is not None and checksum(whole) != place.crc32:
-                    raise CheckpointError("its checksum is another one: damaged.")
-                return whole[source]
+                return _read_box(file, place, part.shape, box)
             except CheckpointError as error:
-                raise CheckpointError(f"{path}: the archive at byte {part.start} {error}") from error
+                raise CheckpointError(f"{path}: the archive at byte {part.start}: {error}") from error
+
+
+def _read_box(file: BinaryIO, place: TensorPlace, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:
+    """Read a box of a stored tensor: of a few whole rows, such as one layer of all, nothing but their bytes."""
+    whole = tuple(slice(0, size) for size in shape)
+    if box != whole and box[1:] == whole[1:]:
+        first, num_rows = box[0].start, box[0].stop - box[0].start
+        skipped_bytes = first * math.prod(shape[1:]) * place.dtype.itemsize
+        return read_values(file, place.start + skipped_bytes, (num_rows, *shape[1:]), place.dtype)
+    values = read_values(file, place.start, shape, place.dtype)
+    if place.crc32 is not None and checksum(values) != place.crc32:
+        raise CheckpointError("has another checksum: damaged.")
+    return values[box]
 
 
 class ZarrTensor:
