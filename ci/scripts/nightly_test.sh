@@ -22,7 +22,7 @@ coverage_of_tests() {
 }
 
 stage long-tests "$PYTHON_PLAIN" -m pytest -q --timeout=3600 -m nightly
-stage long-tests-with-nemo nemo_tests "nemo_env and nightly"
+stage long-tests-with-nemo nemo_tests "nemo_env and nightly" 3600
 stage notebooks "$PYTHON_PLAIN" docs/scripts/render_notebooks.py --check
 stage documentation documentation
 stage coverage coverage_of_tests

@@ -46,8 +46,9 @@ finish() {
     exit 0
 }
 
-# nemo_tests MARKERS: runs the marked tests in the environment with NeMo. Only files that name the mark are collected,
-# because others may need what that environment lacks; no such file would mean that the mark was lost.
+# nemo_tests MARKERS [SECONDS]: runs the marked tests in the environment with NeMo, each for so long at most. Only files
+# that name the mark are collected, because others may need what that environment lacks; no such file would mean that
+# the mark was lost.
 nemo_tests() {
     local files
     mapfile -t files < <(grep -rl --include='test_*.py' 'nemo_env' sub-packages/*/tests | sort)
@@ -55,5 +56,5 @@ nemo_tests() {
         echo "no test file is marked nemo_env" >&2
         return 1
     fi
-    "$PYTHON_NEMO" -m pytest -q --timeout=600 -m "$1" "${files[@]}"
+    "$PYTHON_NEMO" -m pytest -q --timeout="${2:-600}" -m "$1" "${files[@]}"
 }
