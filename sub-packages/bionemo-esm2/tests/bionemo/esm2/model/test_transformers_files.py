@@ -179,12 +179,20 @@ def test_a_hostile_config_is_one_line(changes: dict, message: str, tmp_path: Pat
     assert str(tmp_path) in str(error.value)
 
 
-def test_rope_parameters_of_null_are_the_default(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("values", "base"),
+    [
+        ({"rope_parameters": None}, 10_000.0),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}}, 5000.0),
+        ({"rope_theta": 5000.0}, 5000.0),
+    ],
+)
+def test_the_rotary_base_is_read_from_either_place(values: dict, base: float, tmp_path: Path) -> None:
     original_layout(fresh(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config.pop("rope_theta", None)
-    (tmp_path / "config.json").write_text(json.dumps({**config, "rope_parameters": None}))
-    assert load_esm2(tmp_path).config.rotary_base == 10_000.0
+    (tmp_path / "config.json").write_text(json.dumps({**config, "rope_parameters": None, **values}))
+    assert load_esm2(tmp_path).config.rotary_base == base
 
 
 def test_a_masked_language_model_without_its_head_is_refused(tmp_path: Path) -> None:
