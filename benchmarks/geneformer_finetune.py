@@ -23,12 +23,13 @@ import torch
 
 from bionemo.geneformer.api import build_geneformer, geneformer_config, save_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries
-from bionemo.geneformer.data.labels import number_classes, stratified_folds
+from bionemo.geneformer.data.labels import number_classes
 from bionemo.geneformer.finetune import finetune
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig
 from bionemo.geneformer.scores import classification_scores
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
+from bionemo.llm.data.splits import stratified_folds
 
 
 LABEL, NUM_FOLDS, SEED = "bulk_labels", 5, 42

@@ -5,9 +5,11 @@
 Letters: P proteins, S residues of a protein, H hidden, V the 33 tokens.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,9 @@ from bionemo.llm.checkpoints.model_source import ModelSource
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bionemo.esm2.finetuning.finetuned import FinetunedESM2
+    from bionemo.esm2.finetuning.head_config import Level, TargetKind
+
 
 class ESM2:
     """A model that reads sequences.
@@ -45,6 +50,7 @@ class ESM2:
     Args:
         module: The model, on the device where it shall run.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        source: Where it came from, for fine-tuning; None: its weights are written beside the run.
 
     >>> from bionemo.esm2 import build_esm2, esm2_config
     >>> model = ESM2(build_esm2(esm2_config("8M", num_layers=1)))  # random weights
@@ -52,9 +58,10 @@ class ESM2:
     (2, 320)
     """
 
-    def __init__(self, module: ESM2MaskedLM, *, precision: str = "32-true") -> None:
+    def __init__(self, module: ESM2MaskedLM, *, precision: str = "32-true", source: ModelSource | None = None) -> None:
         self.module = module.eval()
         self.precision = precision
+        self.source = source
 
     @classmethod
     def from_pretrained(cls, source: ModelSource, *, device: str = "auto", precision: str = "32-true") -> "ESM2":
@@ -76,7 +83,7 @@ class ESM2:
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_esm2(source).to(device), precision=precision)
+        return cls(load_esm2(source).to(device), precision=precision, source=source)
 
     @overload
     def embed(
@@ -241,6 +248,54 @@ class ESM2:
             (8, 8)
         """
         return ContactPredictor(self.module, method, precision=self.precision).predict(_encode("", sequence))
+
+    def finetune(
+        self,
+        sequences: Sequence[str],
+        labels: Sequence[Any],
+        *,
+        run_dir: str | os.PathLike[str],
+        task_type: "TargetKind" = "regression",
+        level: "Level" = "sequence",
+        **settings: Any,
+    ) -> "FinetunedESM2":
+        """Fine-tune on labeled sequences and leave a run folder, as ``finetune_esm2`` does.
+
+        Args:
+            sequences: P.
+            labels: For each a number, a class, or a tuple of classes; of residues a list of them or a text with a
+                character for each. None: not labeled.
+            run_dir: Folder of the run; must not exist.
+            task_type: "regression", "classification" or "multilabel".
+            level: Whether a whole "sequence" or each "residue" is labeled.
+            settings: Fields of `FinetuneESM2Config`, for example ``encoder_frozen=True`` or ``split="cluster"``.
+
+        Returns:
+            The model, with ``predict`` and the ``scores`` of the sequences that were held out.
+
+        Raises:
+            DataError: A sequence or a label is bad; the message says which.
+            ConfigError: Settings contradict each other, or the folder holds a run.
+
+        >>> import tempfile
+        >>> from bionemo.esm2 import build_esm2, esm2_config
+        >>> model = ESM2(build_esm2(esm2_config("8M", num_layers=1)))  # random weights
+        >>> sequences = ["MKTA", "MKKK", "AAKT", "KKKV", "MAAA"] * 4
+        >>> labels = [sequence.count("K") for sequence in sequences]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tuned = model.finetune(sequences, labels, run_dir=folder + "/run", num_epochs=1, encoder_frozen=True)
+        >>> tuned.predict(["MKKA", "AAAA"]).shape
+        (2,)
+        """
+        from bionemo.esm2.api import save_esm2
+        from bionemo.esm2.finetuning.finetuned import finetune_in_memory
+
+        run = Path(run_dir)
+        source = self.source
+        if source is None:
+            source = run.parent / f"{run.name}-pretrained"
+            save_esm2(self.module, source)
+        return finetune_in_memory(source, sequences, labels, run, task_type=task_type, level=level, **settings)
 
     def _run(self, sequences: str | Sequence[str] | Mapping[str, str], options: EmbeddingOptions) -> ProteinOutputs:
         if isinstance(sequences, str):

@@ -23,7 +23,7 @@ NOT_OURS_TO_PARSE = {"dependency_graph", "bionemo-dependency-graph"}  # a script
 
 OTHER_MEANINGS = {
     "--biobert-spec-option": (2, "the two models have other layer specs, under the names of BioNeMo 2"),
-    "--config-class": (2, "the two models have other kinds of models, under the names of BioNeMo 2"),
+    "--config-class": (3, "kinds of ESM-2, of its heads, and of Geneformer, under the names of BioNeMo 2"),
     "--checkpoint-path": (3, "the example's steps have their own checkpoints, in places of their own"),
     "--data-dir": (3, "cells; archives for training and validation; digits"),
     "--data-path": (7, "the input of a command is its own thing: cells, proteins, counts, a folder of files, a text"),
@@ -36,16 +36,23 @@ OTHER_MEANINGS = {
     "--include-hiddens": (2, "of all tokens of a cell; of residues, without special tokens"),
     "--include-input-ids": (2, "likewise"),
     "--include-logits": (2, "likewise"),
+    "--label-column": (2, "one column of cells; several of proteins make a multi-task head"),
     "--layer": (2, "of the model; of the counts of a folder of files"),
+    "--max-seq-length": (2, "pretraining crops longer sequences; labeled ones are bad rows"),
+    "--metric-to-monitor-for-checkpoints": (2, "pretraining has three metrics; fine-tuning those of its labels"),
     "--limit-val-batches": (3, "only pretraining accepts fractions"),
     "--model": (4, "sizes of ESM-2; sizes of Geneformer; families of Geneformer for tokens and for medians"),
+    "--num-folds": (2, "of cells; of variants"),
     "--output-path": (2, "a file of medians; a folder of tokens"),
     "--pipeline-model-parallel-size": (2, "inference accepts 1 only"),
     "--prediction-interval": (2, "the files of cells and those of proteins have other names"),
     "--result-dir": (4, "the example's steps write into the folder itself"),
+    "--task-type": (2, "one kind of labels of cells or genes; one for each label column of proteins"),
     "--tensor-model-parallel-size": (2, "inference accepts 1 only"),
     "--to": (2, "ESM-2 has one form more, that of fair-esm"),
     "--token-dictionary": (2, "geneformer_medians restricts the genes to it"),
+    "--train-data-path": (2, "cells; proteins"),
+    "--valid-data-path": (2, "cells; proteins"),
 }
 """Flags that are one word for several things: how many at most, and which."""
 

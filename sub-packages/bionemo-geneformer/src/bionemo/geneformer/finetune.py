@@ -31,19 +31,18 @@ from bionemo.geneformer.data.labels import (
     label_genes,
     number_classes,
     read_values,
-    stratified_folds,
-    stratified_split,
 )
 from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
 from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
-from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig, freeze_layers
+from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.model import GeneformerMaskedLM
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
-from bionemo.llm.data.splits import split_train_valid
+from bionemo.llm.data.splits import split_train_valid, stratified_folds, stratified_split
+from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora, merge_lora
 from bionemo.llm.training.config import flag
 from bionemo.llm.training.run_beginning import installed_version

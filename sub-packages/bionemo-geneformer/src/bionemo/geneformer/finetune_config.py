@@ -11,7 +11,7 @@ from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
-from bionemo.llm.flag_groups import DeviceFlags, OptimizationFlags
+from bionemo.llm.flag_groups import DeviceFlags, FineTuningFlags, OptimizationFlags
 from bionemo.llm.training.config import PretrainConfig
 
 
@@ -37,9 +37,7 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
     )
     valid_data_path: Path | None = option(None, group=DATA, help="Validation cells, like --train-data-path.")
     valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.2, group=DATA)
-    folds: int | None = option(
-        None, group=DATA, help="Instead: cross-validate on this many stratified folds, and pool their predictions."
-    )
+    folds: int | None = option_like(FineTuningFlags, "folds", None, group=DATA)
     empty_cells: Literal["error", "skip"] = option_like(CellFlags, "empty_cells", "error")
     seq_length: int | None = option_like(CellFlags, "seq_length", None)
 
@@ -53,25 +51,21 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
     )
     head_dropout: float = option(0.1, group=TASK, help="Dropout before the last layer.")
 
-    class_weights: Literal["none", "balanced"] = option(
-        "none", group=TRAINING, help="Whether rare classes count as much in the loss as frequent ones."
-    )
+    class_weights: Literal["none", "balanced"] = option_like(FineTuningFlags, "class_weights", "none")
     standardize_cells: bool = option(
         True, group=TRAINING, help="Bring what the head sees of cells to mean 0 and variance 1; same model on saving."
     )
-    encoder_frozen: bool = option(False, group=TRAINING, help="Train the head alone.")
-    num_frozen_layers: int = option(0, group=TRAINING, help="Keep the embeddings and this many first layers.")
-    lora_finetune: bool = option(False, group=TRAINING, help="LoRA: train low-rank adapters of frozen matrices.")
-    lora_rank: int = option(8, group=TRAINING, help="Inner dimension of the adapters.")
-    lora_alpha: float = option(16.0, group=TRAINING, help="Scale of the adapters, divided by the rank.")
-    num_epochs: int = option(10, group=TRAINING, aliases=("--max-epochs",), help="Passes over the training cells.")
+    encoder_frozen: bool = option_like(FineTuningFlags, "encoder_frozen", False)
+    num_frozen_layers: int = option_like(FineTuningFlags, "num_frozen_layers", 0)
+    lora_finetune: bool = option_like(FineTuningFlags, "lora_finetune", False)
+    lora_rank: int = option_like(FineTuningFlags, "lora_rank", 8)
+    lora_alpha: float = option_like(FineTuningFlags, "lora_alpha", 16.0)
+    num_epochs: int = option_like(FineTuningFlags, "num_epochs", 10)
     lr: float = option_like(OptimizationFlags, "lr", 5e-5)
     warmup_steps: int | None = option_like(OptimizationFlags, "warmup_steps", None)
     weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.001)
     micro_batch_size: int = option_like(SharedFlags, "micro_batch_size", 12, group=TRAINING)
-    keep: Literal["best", "last"] = option(
-        "best", group=TRAINING, help="Which epoch's model is saved; with --folds always the last."
-    )
+    keep: Literal["best", "last"] = option_like(FineTuningFlags, "keep", "best")
     seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
     precision: Literal["auto", "fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "auto")

@@ -15,13 +15,12 @@ from bionemo.geneformer.data.labels import (
     label_genes,
     number_classes,
     read_values,
-    stratified_folds,
-    stratified_split,
 )
 from bionemo.geneformer.head_training import HeadLoss
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.geneformer.tokenizer.variants import V1
+from bionemo.llm.data.splits import stratified_folds, stratified_split
 from bionemo.llm.training.callbacks import MetricsWriter
 from bionemo.llm.training.metrics_csv import MetricsCsv
 from bionemo.llm.training.run_directory import RunDirectory

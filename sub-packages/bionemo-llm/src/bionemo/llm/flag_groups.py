@@ -78,3 +78,27 @@ class OptimizationFlags(FlagGroup):
     )
     weight_decay: float = option(group=TRAINING, help="Decoupled weight decay (AdamW) of weight matrices.")
     val_check_interval: int = option(group=TRAINING, help="Optimizer steps between validations.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningFlags(FlagGroup):
+    """What is trained of a pretrained model; taken one by one."""
+
+    encoder_frozen: bool = option(False, group=TRAINING, help="Train the head alone.")
+    num_frozen_layers: int = option(0, group=TRAINING, help="Keep the embeddings and this many first layers.")
+    lora_finetune: bool = option(
+        False, group=TRAINING, help="LoRA: train low-rank adapters of frozen matrices, and the head."
+    )
+    lora_rank: int = option(8, group=TRAINING, help="Inner dimension of the adapters.")
+    lora_alpha: float = option(16.0, group=TRAINING, help="Scale of the adapters, divided by the rank.")
+    class_weights: Literal["none", "balanced"] = option(
+        "none", group=TRAINING, help="Whether rare classes count as much in the loss as frequent ones."
+    )
+    folds: int | None = option(
+        None,
+        help="Instead: cross-validate on this many folds with even shares of classes, and pool their predictions.",
+    )
+    num_epochs: int = option(group=TRAINING, aliases=("--max-epochs",), help="Passes over the training data.")
+    keep: Literal["best", "last"] = option(
+        "best", group=TRAINING, help="Which validated model counts; with --folds always the last."
+    )

@@ -7,6 +7,7 @@ Rows count every record, bad ones too, so that they agree with the rows of the i
 
 import codecs
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _BLOCK_BYTES = 2**20
 
 OnRejected = Callable[[RejectedRecord], object]
+TableRow = tuple[str | None, str | None, tuple[str | None, ...]]
+"""Id, sequence and the cells of further columns."""
 
 
 class Protein(NamedTuple):
@@ -44,6 +47,9 @@ class Protein(NamedTuple):
     residues: bytes
     """Token ids, one byte a residue, without special tokens; at least one."""
 
+    cells: tuple[str | None, ...] = ()
+    """Of the further columns that were asked for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinFile:
@@ -55,6 +61,7 @@ class ProteinFile:
         id_column: Column of a table; None: `ID_COLUMNS`, else the row number.
         on_illegal: See `FastaPolicy`, like what follows.
         on_bad_record: See `FastaPolicy`.
+        more_columns: Columns of a table whose cells are wanted too.
     """
 
     path: Path
@@ -62,6 +69,7 @@ class ProteinFile:
     id_column: str | None = None
     on_illegal: IllegalPolicy = "error"
     on_bad_record: BadRecordPolicy = "error"
+    more_columns: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -133,7 +141,7 @@ class ProteinFile:
     def _of_table(self, summary: FastaSummary, on_rejected: OnRejected | None) -> Iterator[Protein]:
         policy = FastaPolicy(on_illegal=self.on_illegal, on_bad_record=self.on_bad_record)
         rows = self._parquet_rows() if self.kind == ".parquet" else self._text_rows()
-        for row, (name, sequence) in enumerate(rows):
+        for row, (name, sequence, cells) in enumerate(rows):
             name = str(row) if name is None else name
             text = f"{name}\n{sequence or ''}".encode()
             residues = encode_unusual(RecordText(str(self.path), row + 1, row + 2, text), policy, summary, on_rejected)
@@ -141,13 +149,13 @@ class ProteinFile:
                 continue
             summary.num_sequences += 1
             summary.num_residues += len(residues)
-            yield Protein(row, name, residues)
+            yield Protein(row, name, residues, cells)
 
-    def _text_rows(self) -> Iterator[tuple[str | None, str | None]]:
-        reader = csv.reader(_lines(self.path), delimiter=_DELIMITERS[self.kind])
+    def _text_rows(self) -> Iterator[TableRow]:
+        reader = csv.reader(lines_of(self.path), delimiter=_DELIMITERS[self.kind])
         try:
             columns = next(reader, [])
-            id_place, sequence_place = self._places(columns)
+            id_place, sequence_place, more = self._places(columns)
             for row in reader:
                 if not row:
                     continue  # a blank line
@@ -156,31 +164,34 @@ class ProteinFile:
                         f"{self.path}: line {reader.line_num} has {len(row)} fields, the header {len(columns)}. "
                         "Correct the file."
                     )
-                yield None if id_place is None else row[id_place], row[sequence_place]
+                cells = tuple(row[place] for place in more)
+                yield None if id_place is None else row[id_place], row[sequence_place], cells
         except csv.Error as error:
             raise FormatError(f"{self.path}: line {reader.line_num}: {error}. Correct the file.") from error
 
-    def _parquet_rows(self) -> Iterator[tuple[str | None, str | None]]:
+    def _parquet_rows(self) -> Iterator[TableRow]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             with pq.ParquetFile(self.path) as file:
                 columns = list(file.schema_arrow.names)
-                id_place, sequence_place = self._places(columns)
-                names = [columns[place] for place in (sequence_place, id_place) if place is not None]
-                for batch in file.iter_batches(batch_size=1024, columns=names):
+                id_place, sequence_place, more = self._places(columns)
+                names = [columns[place] for place in (sequence_place, id_place, *more) if place is not None]
+                for batch in file.iter_batches(batch_size=1024, columns=list(dict.fromkeys(names))):
                     sequences = batch.column(names[0]).to_pylist()
-                    ids = [None] * len(sequences) if id_place is None else batch.column(names[-1]).to_pylist()
-                    for name, sequence in zip(ids, sequences, strict=True):
+                    ids = [None] * len(sequences) if id_place is None else batch.column(names[1]).to_pylist()
+                    others = [map(_as_text, batch.column(columns[place]).to_pylist()) for place in more]
+                    cells = zip(*others, strict=True) if others else [()] * len(sequences)
+                    for name, sequence, row in zip(ids, sequences, cells, strict=True):
                         if sequence is not None and not isinstance(sequence, str):
                             raise FormatError(f"{self.path}: column {names[0]!r} holds no text. Name another column.")
-                        yield None if name is None else str(name), sequence
+                        yield None if name is None else str(name), sequence, tuple(row)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataFileError(f"{self.path}: cannot be read as Parquet: {error}.") from error
 
-    def _places(self, columns: Sequence[str]) -> tuple[int | None, int]:
-        """Places of the columns of ids and sequences."""
+    def _places(self, columns: Sequence[str]) -> tuple[int | None, int, list[int]]:
+        """Places of the columns of ids and sequences, and of further ones."""
         sequence = _find(columns, self.sequence_column, SEQUENCE_COLUMNS)
         if sequence is None:
             wanted = self.sequence_column or " or ".join(SEQUENCE_COLUMNS)
@@ -192,7 +203,17 @@ class ProteinFile:
             raise FormatError(
                 f"{self.path}: no column {self.id_column}, found {', '.join(columns)}. Name another --id-column."
             )
-        return name, sequence
+        for column in self.more_columns:
+            if column not in columns:
+                raise FormatError(f"{self.path}: no column {column}, found {', '.join(columns)}.")
+        return name, sequence, [columns.index(column) for column in self.more_columns]
+
+
+def _as_text(value: object) -> str | None:
+    """Return a cell of a Parquet file as a CSV file would hold it; lists as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, list) else str(value)
 
 
 def _find(columns: Sequence[str], wanted: str | None, defaults: Sequence[str]) -> int | None:
@@ -200,7 +221,7 @@ def _find(columns: Sequence[str], wanted: str | None, defaults: Sequence[str]) -
     return next((columns.index(name) for name in names if name in columns), None)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Iterator[str]:
     """Lines of a text file, plain or compressed, with their ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     rest = ""

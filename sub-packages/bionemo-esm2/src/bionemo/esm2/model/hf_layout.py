@@ -47,7 +47,7 @@ LAYER_NAMES = {
 WORD_EMBEDDINGS = ("embedding.word_embeddings.weight", "esm.embeddings.word_embeddings.weight")
 OUTPUT_BIAS = ("output_layer.bias", "lm_head.bias")
 INV_FREQ = "rotary_pos_emb.inv_freq"
-TASK_HEAD_PREFIXES = ("classifier.", "esm.pooler.")
+TASK_HEAD_PREFIXES = ("classifier.", "esm.pooler.", "sequence_head.", "residue_head.")
 """Of models fine-tuned for another task, and of ``EsmModel``; the encoder is read without them."""
 IGNORED_SUFFIXES = ("embeddings.position_embeddings.weight", "embeddings.position_ids", "lm_head.decoder.bias")
 
@@ -67,9 +67,16 @@ def inv_freq_name(layer: int | str) -> str:
 
 
 class ESM2Layout:
-    """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``."""
+    """Names of ESM-2 in Hugging Face's files; see ``bionemo.llm.checkpoints.hf_directory.HuggingFaceLayout``.
+
+    Args:
+        expects_token_head: Whether to warn of a model without a masked-token head.
+    """
 
     other_forms = (FairEsmForm(), ESM2NemoForm())
+
+    def __init__(self, *, expects_token_head: bool = True) -> None:
+        self.expects_token_head = expects_token_head
 
     def tensors_to_hf(self, state: Mapping[str, Tensor], config: ESM2Config) -> dict[str, Tensor]:
         """Rename a state dict, with or without a masked-token head.
@@ -100,7 +107,7 @@ class ESM2Layout:
         hidden, ffn = config.hidden_size, config.ffn_hidden_size
         assert ffn is not None
         token_head = any(name.startswith("lm_head.") for name in named)
-        if not token_head:
+        if not token_head and self.expects_token_head:
             logger.warning("The weights hold no masked-token head: the model gives hidden states and no logits.")
         state: dict[str, LazyTensor] = {}
         self._add_missing_contact_head(reader, config)

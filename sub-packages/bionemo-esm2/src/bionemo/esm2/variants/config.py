@@ -62,7 +62,7 @@ class ScoreVariantsESM2Config(ModelSourceFlags, ComputeFlags):
         "protein from the wild-type letters (0 for --scan).",
     )
     on_bad_row: Literal["error", "skip"] = option(
-        "error", group=DATA, help="Row that cannot be scored: stop, or list it with its reason in rejected.csv."
+        "error", group=DATA, help="Row that cannot be used: stop, or list it with its reason in rejected.csv."
     )
     results_path: Path = option_like(SharedFlags, "results_path")
 

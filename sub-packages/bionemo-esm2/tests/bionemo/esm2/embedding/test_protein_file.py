@@ -18,7 +18,7 @@ def read(path, rejected=None, **settings):
     proteins = ProteinFile(path=path, **settings).proteins(
         FastaSummary(), None if rejected is None else rejected.append
     )
-    return [(row, name, get_tokenizer().decode(residues)) for row, name, residues in proteins]
+    return [(row, name, get_tokenizer().decode(residues)) for row, name, residues, _ in proteins]
 
 
 PROTEINS = [(0, "b", "MKT"), (1, "a", "GSH"), (2, "b", "AC")]
@@ -32,6 +32,19 @@ def test_every_kind_of_file_gives_the_same_proteins(tmp_path):
     for name in ("in.fasta", "in.csv", "in.tsv.gz", "in.parquet"):
         assert read(tmp_path / name) == PROTEINS, name
         assert ProteinFile(path=tmp_path / name).files() == [tmp_path / name]
+
+
+def test_cells_of_further_columns_come_along(tmp_path):
+    (tmp_path / "in.csv").write_text("value,sequence,id,states\n1.5,MKT,b,HHC\n,GSH,a,CCC\n")
+    table = pa.table({"sequence": ["MKT", "GSH"], "states": [["H", None], ["C"]], "value": [1.5, None]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    found = {}
+    for name in ("in.csv", "in.parquet"):
+        source = ProteinFile(path=tmp_path / name, more_columns=("states", "value"))
+        found[name] = [protein.cells for protein in source.proteins(FastaSummary())]
+    assert found == {"in.csv": [("HHC", "1.5"), ("CCC", "")], "in.parquet": [('["H", null]', "1.5"), ('["C"]', None)]}
+    with pytest.raises(BionemoError, match="no column depth, found"):
+        list(ProteinFile(path=tmp_path / "in.csv", more_columns=("depth",)).proteins(FastaSummary()))
 
 
 def test_rows_count_the_bad_records_of_all_files(tmp_path):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels for fine-tuning: of cells from a column, of genes from a file, in packed batches; folds of either.
+"""Labels for fine-tuning: of cells from a column, of genes from a file, in packed batches.
 
 Letters: C cells, V vocabulary, B cells of a batch (rounded up), T tokens of a pack.
 """
@@ -12,20 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bionemo.core.errors import ConfigError, DataError
-from bionemo.core.randomness import Stream, rng_for
+from bionemo.core.errors import DataError
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
+from bionemo.llm.data.splits import MISSING
 from bionemo.llm.data.types import PackedBatch
 
 
 if TYPE_CHECKING:
     from bionemo.core.data.size_aware_batching import Pack
-
-
-MISSING = ("", "nan", "None", "NA", "<NA>")
-"""How a text column says that it has no value."""
 
 
 class ClassLabels(NamedTuple):
@@ -135,38 +131,6 @@ def label_genes(labels: Mapping[str, str], tokenizer: GeneTokenizer, source: str
     of_tokens = np.full(tokenizer.vocab_size, -1, dtype=np.int64)
     of_tokens[list(known.values())] = numbered.class_idx
     return ClassLabels(numbered.classes, of_tokens)
-
-
-def stratified_folds(class_idx: NDArray[np.int64], num_folds: int, seed: int) -> NDArray[np.int64]:
-    """Deal things to folds so that every fold has its share of each class.
-
-    Args:
-        class_idx: Class of each, -1 for those that take no part.
-        num_folds: Folds, at least 2.
-        seed: Equal seeds give equal folds.
-
-    Returns:
-        Fold of each, -1 for those that take no part.
-
-    Raises:
-        ConfigError: There are fewer than two folds, or fewer things than folds.
-    """
-    taking_part = np.flatnonzero(class_idx >= 0)
-    if not 2 <= num_folds <= len(taking_part):
-        raise ConfigError(f"{num_folds} folds of {len(taking_part)} labeled: give between 2 and that number.")
-    shuffled = rng_for(seed, Stream.SPLIT).permutation(taking_part)
-    by_class = shuffled[np.argsort(class_idx[shuffled], kind="stable")]
-    folds = np.full(len(class_idx), -1, dtype=np.int64)
-    folds[by_class] = np.arange(len(by_class)) % num_folds
-    return folds
-
-
-def stratified_split(
-    class_idx: NDArray[np.int64], valid_fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return training and validation positions, a fraction of each class held out; see `stratified_folds`."""
-    folds = stratified_folds(class_idx, max(2, round(1 / valid_fraction)), seed)
-    return np.flatnonzero(folds > 0), np.flatnonzero(folds == 0)
 
 
 def gene_label_tensor(class_idx: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:

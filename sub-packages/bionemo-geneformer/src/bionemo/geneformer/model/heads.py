@@ -191,17 +191,3 @@ def mean_of_genes(hidden_TH: Tensor, is_gene_T: Tensor, cu_seqlens: Tensor) -> T
     total_BH = total_BH.index_add(0, cell_of_T, hidden_TH.float() * weight_T.unsqueeze(1))
     count_B = weight_T.new_zeros(num_cells).index_add(0, cell_of_T, weight_T)
     return (total_BH / count_B.clamp(min=1).unsqueeze(1)).to(hidden_TH.dtype)
-
-
-def freeze_layers(model: MegatronBioBertModel, num_layers: int) -> None:
-    """Keep the embeddings and the first layers as they are.
-
-    Raises:
-        ConfigError: The model has fewer layers.
-    """
-    if num_layers > len(model.encoder.layers):
-        raise ConfigError(f"--num-frozen-layers {num_layers}: the model has {len(model.encoder.layers)} layers.")
-    assert model.embedding is not None
-    model.embedding.requires_grad_(False)
-    for layer in model.encoder.layers[:num_layers]:
-        layer.requires_grad_(False)

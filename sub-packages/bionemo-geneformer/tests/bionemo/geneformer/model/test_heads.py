@@ -19,8 +19,8 @@ from bionemo.geneformer.api import (
     load_geneformer,
     save_finetuned,
 )
-from bionemo.geneformer.model.heads import freeze_layers
 from bionemo.llm.data.packing import pack_padded
+from bionemo.llm.model.freezing import freeze_layers
 
 
 SMALL = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 48, "vocab_size": 60}

@@ -19,7 +19,7 @@ from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import write_json
 from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.training.optimizer import trainable_parameters
+from bionemo.llm.training.optimizer import parameters_in_order
 from bionemo.llm.training.run_directory import STATE_DIR
 
 
@@ -95,7 +95,7 @@ def write_training_state(
         extra: Further plain values for the record.
     """
     state = optimizer.state_dict()
-    names = list(trainable_parameters(module))
+    names = list(parameters_in_order(module, optimizer))
     tensors = {
         f"{moment}.{names[idx]}": value for idx, moments in state["state"].items() for moment, value in moments.items()
     }
@@ -179,7 +179,7 @@ def restore_optimizer(
     Raises:
         CheckpointError: The saved moments are not those of this model's parameters.
     """
-    parameters = trainable_parameters(module)
+    parameters = parameters_in_order(module, optimizer)
     own = optimizer.state_dict()
     moments: dict[int, dict[str, Tensor]] = {}
     ids = {name: idx for idx, name in enumerate(parameters)}

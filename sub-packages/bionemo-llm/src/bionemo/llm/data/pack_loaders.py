@@ -34,6 +34,7 @@ class PackLoading:
         pin_memory: Whether batches lie in memory that a GPU copies from without waiting.
         collate: What is done to a batch last, in the process that made it.
         ignore_stop_signals: Whether loader processes ignore SIGINT and SIGTERM, which the training process handles.
+        persistent_workers: Whether loader processes outlive a pass over the data.
 
     Raises:
         ConfigError: Neither size is given.
@@ -47,6 +48,7 @@ class PackLoading:
     pin_memory: bool = False
     collate: Callable[[Any], Any] = as_is
     ignore_stop_signals: bool = False
+    persistent_workers: bool = True
 
     def __post_init__(self) -> None:
         """Check that packed batches have a size."""
@@ -102,7 +104,7 @@ def build_pack_loader(
         collate_fn=loading.collate,
         worker_init_fn=ignore_stop_signals if loading.ignore_stop_signals else None,
         pin_memory=loading.pin_memory,
-        persistent_workers=num_workers > 0,
+        persistent_workers=loading.persistent_workers and num_workers > 0,
     )
 
 

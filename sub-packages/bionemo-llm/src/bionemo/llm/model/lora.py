@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bionemo.core.errors import ConfigError
+from bionemo.llm.checkpoints.hf_tensors import QKV, fuse_qkv, split_qkv
 
 
 LORA_TARGETS = ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2")
@@ -41,8 +42,38 @@ class LowRankUpdate(nn.Module):
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
+class SeparateQKVUpdate(nn.Module):
+    """Adds an update of its own to the query, key and value rows of Megatron's fused projection.
+
+    Three adapters of rank r are what other tools put on three separate layers; one adapter of rank r on the fused
+    matrix would share ``down`` among them and could not be exported.
+
+    Args:
+        weight: [3 H, H], head by head its query, key and value rows.
+        rank: Inner dimension of each.
+        alpha: Scale.
+        num_attention_heads: Heads.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float, num_attention_heads: int) -> None:
+        super().__init__()
+        self.num_attention_heads = num_attention_heads
+        rows = weight.shape[0] // len(QKV)
+        self.parts = nn.ModuleDict({part: LowRankUpdate(weight[:rows], rank, alpha) for part in QKV})
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the adapted weight."""
+        parts = split_qkv(weight, self.num_attention_heads)
+        return fuse_qkv((self.parts[part](tensor) for part, tensor in parts.items()), self.num_attention_heads)
+
+
 def add_lora(
-    model: nn.Module, *, rank: int, alpha: float | None = None, targets: Sequence[str] = LORA_TARGETS
+    model: nn.Module,
+    *,
+    rank: int,
+    alpha: float | None = None,
+    targets: Sequence[str] = LORA_TARGETS,
+    separate_qkv_heads: int | None = None,
 ) -> nn.Module:
     """Freeze a model and put adapters on its linear layers.
 
@@ -51,6 +82,8 @@ def add_lora(
         rank: Inner dimension of the adapters.
         alpha: Scale; default: the rank, so that the product is added as it is.
         targets: Last part of the names of the layers that get one.
+        separate_qkv_heads: Number of attention heads: query, key and value of ``linear_qkv`` get an adapter each;
+            None: one for all three.
 
     Returns:
         The model.
@@ -60,12 +93,17 @@ def add_lora(
     """
     if rank < 1:
         raise ConfigError(f"LoRA rank {rank}: must be at least 1.")
-    layers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in targets]
+    layers = [(name, module) for name, module in model.named_modules() if name.rpartition(".")[2] in targets]
     if not layers:
         raise ConfigError(f"LoRA targets {', '.join(targets)}: the model has no such layer.")
     model.requires_grad_(False)
-    for layer in layers:
-        update = LowRankUpdate(layer.weight, rank, rank if alpha is None else alpha)
+    scale = rank if alpha is None else alpha
+    for name, layer in layers:
+        update: nn.Module
+        if separate_qkv_heads is not None and name.endswith("linear_qkv"):
+            update = SeparateQKVUpdate(layer.weight, rank, scale, separate_qkv_heads)
+        else:
+            update = LowRankUpdate(layer.weight, rank, scale)
         parametrize.register_parametrization(layer, "weight", update)
     return model
 

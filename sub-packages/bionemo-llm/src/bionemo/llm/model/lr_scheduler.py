@@ -100,7 +100,7 @@ class WarmupAnnealDecayHold(LRScheduler):
             min_lr=self.min_lr,
             anneal_percentage=self.anneal_percentage,
         )
-        return [lr for _ in self.optimizer.param_groups]
+        return [lr * group.get("lr_multiplier", 1.0) for group in self.optimizer.param_groups]
 
 
 def cosine_lr_at_step(
@@ -178,7 +178,7 @@ class WarmupCosineHold(LRScheduler):
             max_lr=self.max_lr,
             min_lr=self.min_lr,
         )
-        return [lr for _ in self.optimizer.param_groups]
+        return [lr * group.get("lr_multiplier", 1.0) for group in self.optimizer.param_groups]
 
 
 def _check_settings(warmup_steps: int, max_steps: int, max_lr: float, min_lr: float, anneal_percentage: float) -> None:

@@ -5,7 +5,7 @@
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import numpy as np
@@ -26,6 +26,17 @@ SHOWN = {"train_loss": "loss", "val_loss": "val_loss", "tokens_per_s": "tokens/s
 """Metrics beside the progress bar, and what they are called there."""
 
 
+class ValidationMetrics(Protocol):
+    """What is measured in validation beside the loss; every rank calls both methods."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names in ``metrics.csv``."""
+
+    def take(self) -> dict[str, float]:
+        """Return the metrics over all ranks since the last call, NaN where one is not defined."""
+
+
 class MetricsWriter(pl.Callback):
     """Writes ``metrics.csv`` and ``loss.png``, and shows the latest figures.
 
@@ -38,6 +49,7 @@ class MetricsWriter(pl.Callback):
         reference_label: What the line means.
         start_step: Optimizer steps done before.
         texts: Title and vertical axis of the picture.
+        validation: What else is measured in validation, instead of a perplexity; None: nothing.
     """
 
     def __init__(
@@ -48,8 +60,10 @@ class MetricsWriter(pl.Callback):
         reference_label: str = RESIDUE_FREQUENCIES_LABEL,
         start_step: int = 0,
         texts: PlotTexts = MASKED_LM_TEXTS,
+        validation: ValidationMetrics | None = None,
     ) -> None:
         self.run, self.start_step, self.texts = run, start_step, texts
+        self.validation = validation
         self.log_every_n_steps = log_every_n_steps
         self.reference_line, self.reference_label = reference_line, reference_label
         self.latest: dict[str, float] = {}
@@ -115,8 +129,7 @@ class MetricsWriter(pl.Callback):
             name: accounting.mean(accounting.val_losses.setdefault(idx, MeanLoss()), trainer, advice=self.run.advice())
             for idx, name in enumerate(VALIDATION_NAMES[: len(trainer.num_val_batches)])
         }
-        with np.errstate(over="ignore"):  # of a diverged run: inf
-            losses["val_ppl"] = float(np.exp(np.float64(losses["val_loss"])))
+        losses |= self._more(losses["val_loss"])
         losses = {name: value for name, value in losses.items() if not math.isnan(value)}
         self._note(accounting.progress.step, losses)
         if self._row is None or self._row["step"] != accounting.progress.step:
@@ -125,6 +138,12 @@ class MetricsWriter(pl.Callback):
         self.flush(trainer)
         self._draw(trainer)
         self._clock.resume()
+
+    def _more(self, val_loss: float) -> dict[str, float]:
+        if self.validation is not None:
+            return self.validation.take()
+        with np.errstate(over="ignore"):  # of a diverged run: inf
+            return {"val_ppl": float(np.exp(np.float64(val_loss)))}
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what is left, and the final picture."""
@@ -140,10 +159,11 @@ class MetricsWriter(pl.Callback):
             target.log_metrics({key: value for key, value in row.items() if key != "step"}, step=row["step"])
         if not trainer.is_global_zero:
             return
+        more = () if self.validation is None else self.validation.columns
         if self._csv is None:
-            self._csv = MetricsCsv.resume_from(self.run.metrics_path, self.start_step)
+            self._csv = MetricsCsv.resume_from(self.run.metrics_path, self.start_step, more)
         self._csv.append(row)
-        shown = ("train_loss", "val_loss", "val_loss_masked", "tokens_per_s")
+        shown = ("train_loss", "val_loss", "val_loss_masked", *more, "tokens_per_s")
         text = ", ".join(f"{key} {row[key]:.4g}" for key in shown if key in row)
         logger.info("step %d of %d: %s", row["step"], trainer.max_steps, text)
         self.logged_step = row["step"]

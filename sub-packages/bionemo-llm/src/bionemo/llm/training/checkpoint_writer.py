@@ -58,6 +58,7 @@ class HuggingFaceSink:
         fingerprint: Settings that a resumed run must share.
         record: Further plain values for the record, such as the run's id.
         card: Becomes the README.md of each checkpoint; None: there is none.
+        write_extra: Writes further files of the model, such as adapters, into the unfinished checkpoint.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class HuggingFaceSink:
         record: Mapping[str, Any] | None = None,
         *,
         card: ModelCard | None = None,
+        write_extra: Callable[[Path, nn.Module], None] | None = None,
     ) -> None:
         self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
+        self.write_extra = write_extra
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -87,6 +90,8 @@ class HuggingFaceSink:
                 )  # fmt: skip
                 if self.card is not None:
                     write_model_card(directory, self.card, reached(progress, metrics), name=path.name)
+                if self.write_extra is not None:
+                    self.write_extra(directory, model)
 
             save_checkpoint(path, module.config, model.state_dict(), self.layout, write_more=write_more)
             written()
@@ -113,7 +118,8 @@ class CheckpointWriter(pl.Callback):
         save_top_k: How many of the best checkpoints are kept, by the monitored metric.
         save_best: Keep the best ones, and a link ``best``.
         save_last: Save when the run ends.
-        monitor: Column of the metrics; smaller is better.
+        monitor: Column of the metrics.
+        higher_is_better: Whether larger values of it are better; otherwise smaller ones.
         run_id: Checkpoints with another one are never removed.
     """
 
@@ -131,6 +137,7 @@ class CheckpointWriter(pl.Callback):
         save_best: bool = True,
         save_last: bool = True,
         monitor: str = "val_loss",
+        higher_is_better: bool = False,
         run_id: str | None = None,
     ) -> None:
         self.run, self.sink, self.metrics, self.stops = run, sink, metrics, stops
@@ -138,6 +145,7 @@ class CheckpointWriter(pl.Callback):
         self.save_every_s = 60 * save_every_minutes or math.inf
         self.save_top_k, self.save_best, self.save_last = save_top_k, save_best, save_last
         self.monitor, self.run_id = monitor, run_id
+        self.sign = -1.0 if higher_is_better else 1.0
         self.clock = time.monotonic
         self._saved: Path | None = None
         self._saved_at = 0.0
@@ -258,7 +266,7 @@ class CheckpointWriter(pl.Callback):
         for path in self.run.checkpoints():
             state = read_json(path / STATE_DIR / "state.json")
             if state.get("run_id") in (None, self.run_id):
-                scored.append((state.get("metrics", {}).get(self.monitor, math.inf), path))
+                scored.append((self.sign * state.get("metrics", {}).get(self.monitor, self.sign * math.inf), path))
         best = (
             [path for score, path in sorted(scored) if math.isfinite(score)][: self.save_top_k]
             if self.save_best

@@ -20,7 +20,7 @@ from bionemo.core.files import atomic_file
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 COLUMNS = (
@@ -38,25 +38,26 @@ COLUMNS = (
 """``step`` counts optimizer steps done; losses are in nats per selected token; tokens are non-padding ones."""
 
 _COUNTS = frozenset(COLUMNS[:4])
-_HEADER = (",".join(COLUMNS) + "\n").encode()
 
 
 class MetricsCsv:
     """Appends rows to ``metrics.csv``. Only one process, the one of rank 0, may do so."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], more_columns: Sequence[str] = ()) -> None:
         """Take a file to append to; it is made, with its header, by the first ``append``.
 
         Args:
             path: May exist, then it has to be whole. Its folder has to exist when the first row comes.
+            more_columns: Columns behind ``COLUMNS``, such as the metrics of a fine-tuning run.
 
         Raises:
             FormatError: It exists and has another header, or its last line was torn by a kill.
         """
         self.path = Path(path)
+        self.columns = (*COLUMNS, *more_columns)
         content = _content_or_nothing(self.path)
         if content:
-            _check_header(self.path, content)
+            _check_header(self.path, content, self.columns)
             if not content.endswith(b"\n"):
                 raise FormatError(
                     f"{self.path}: the last line is torn, a run was killed while writing it. "
@@ -64,41 +65,42 @@ class MetricsCsv:
                 )
 
     @classmethod
-    def resume_from(cls, path: str | os.PathLike[str], step: int) -> MetricsCsv:
+    def resume_from(cls, path: str | os.PathLike[str], step: int, more_columns: Sequence[str] = ()) -> MetricsCsv:
         """Resume from a checkpoint: rows after its step, and a torn last line, are removed by an atomic rewrite.
 
         Args:
             path: The file of the run that is resumed; where it is missing, a new one begins.
             step: Optimizer steps done when the checkpoint was saved. The rows kept are not touched by a byte.
+            more_columns: As of the class.
 
         Raises:
             FormatError: The file has another header, or a line within it has no step.
         """
         path = Path(path)
         content = _content_or_nothing(path)
-        kept = _rows_until(path, content, step)
+        kept = _rows_until(path, content, step, (*COLUMNS, *more_columns))
         if kept != content:
             with atomic_file(path) as file:
                 file.write(kept)
-        return cls(path)
+        return cls(path, more_columns)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row in a single system call, so that it survives the process from here on.
 
         Args:
-            row: ``step`` and any of the other ``COLUMNS``. None and absent ones become empty cells. Values may be
+            row: ``step`` and any of the other columns. None and absent ones become empty cells. Values may be
                 Python, numpy or one-element torch numbers.
 
         Raises:
-            DataError: ``step`` is missing, or a name is not in ``COLUMNS``.
+            DataError: ``step`` is missing, or a name is not among the columns.
             DataFileError: The file cannot be written; nothing of the row is left in it.
         """
-        unknown = sorted(set(row) - set(COLUMNS))
+        unknown = sorted(set(row) - set(self.columns))
         if unknown:
-            raise DataError(f"{self.path}: cannot log {unknown}, expected some of {list(COLUMNS)}.")
+            raise DataError(f"{self.path}: cannot log {unknown}, expected some of {list(self.columns)}.")
         if row.get("step") is None:
             raise DataError(f"{self.path}: a row has no 'step', only {sorted(row)}.")
-        line = ",".join(_cell(name, row.get(name)) for name in COLUMNS) + "\n"
+        line = ",".join(_cell(name, row.get(name)) for name in self.columns) + "\n"
         try:
             self._write(line.encode())
         except OSError as error:
@@ -112,7 +114,7 @@ class MetricsCsv:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             size = os.fstat(descriptor).st_size
-            data = line if size else _HEADER + line
+            data = line if size else _header_of(self.columns) + line
             try:
                 written = os.write(descriptor, data)
                 if written < len(data):  # the disk filled up in between: the rest tells why
@@ -179,21 +181,25 @@ def _content_or_nothing(path: Path) -> bytes:
         raise DataFileError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def _check_header(path: Path, content: bytes) -> None:
+def _header_of(columns: Sequence[str]) -> bytes:
+    return (",".join(columns) + "\n").encode()
+
+
+def _check_header(path: Path, content: bytes, columns: Sequence[str]) -> None:
     header = content.split(b"\n", 1)[0]
-    if header + b"\n" != _HEADER:
+    if header + b"\n" != _header_of(columns):
         found = header[:200].decode("utf-8", errors="replace")
-        raise FormatError(f"{path}: the first line is {found!r}, expected {_HEADER.decode().strip()!r}.")
+        raise FormatError(f"{path}: the first line is {found!r}, expected {','.join(columns)!r}.")
 
 
-def _rows_until(path: Path, content: bytes, step: int) -> bytes:
+def _rows_until(path: Path, content: bytes, step: int, columns: Sequence[str]) -> bytes:
     """The header and the whole lines whose step is not after ``step``; nothing if not even the header is whole."""
     whole = content[: content.rfind(b"\n") + 1]
     if not whole:
-        if not _HEADER.startswith(content):
-            _check_header(path, content)
+        if not _header_of(columns).startswith(content):
+            _check_header(path, content, columns)
         return b""
-    _check_header(path, whole)
+    _check_header(path, whole, columns)
     header, *lines = whole.splitlines(keepends=True)
     kept = [header]
     for number, line in enumerate(lines, start=2):

@@ -3,6 +3,7 @@
 """The optimizer of a run, AdamW without decay on biases and norms, and its learning-rate schedule."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +30,9 @@ class OptimizerConfig:
         weight_decay: Decoupled decay of matrices.
         beta1, beta2, eps: Adam's constants.
         gradient_clip: Largest 2-norm of all gradients together.
+        scaled_layer: Parameters with this in their names have a rate of their own, `lr_multiplier` times the others';
+            empty: none.
+        lr_multiplier: See `scaled_layer`.
     """
 
     lr: float = 4e-4
@@ -41,6 +45,8 @@ class OptimizerConfig:
     beta2: float = 0.98
     eps: float = 1e-8
     gradient_clip: float = 1.0
+    scaled_layer: str = ""
+    lr_multiplier: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the name of the schedule.
@@ -58,24 +64,41 @@ class OptimizerConfig:
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Name the parameters that are trained, in the order in which the optimizer numbers them: matrices first."""
+    """Name the parameters that are trained: matrices first."""
     named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     return dict(sorted(named.items(), key=lambda item: item[1].ndim < 2))
 
 
+def parameters_in_order(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, nn.Parameter]:
+    """Name the parameters of an optimizer, in the order in which its state numbers them."""
+    names = {id(parameter): name for name, parameter in trainable_parameters(module).items()}
+    return {names[id(parameter)]: parameter for group in optimizer.param_groups for parameter in group["params"]}
+
+
 def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool = True) -> torch.optim.AdamW:
-    """Build AdamW in two groups; parameters with fewer than two dimensions do not decay.
+    """Build AdamW in groups; parameters with fewer than two dimensions do not decay.
 
     Args:
         module: Its trainable parameters are stepped.
         config: Constants.
         fused: Use torch's fused kernel where the device has one.
+
+    Raises:
+        ConfigError: No trainable parameter has `scaled_layer` in its name.
     """
-    parameters = trainable_parameters(module).values()
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    named = trainable_parameters(module)
+    parameters = named.values()
+    groups: list[dict[str, Any]] = []
+    for decays, weight_decay in ((True, config.weight_decay), (False, 0.0)):
+        chosen = {name: p for name, p in named.items() if (p.ndim >= 2) == decays}
+        scaled = [p for name, p in chosen.items() if config.scaled_layer and config.scaled_layer in name]
+        plain = [p for name, p in chosen.items() if not (config.scaled_layer and config.scaled_layer in name)]
+        if plain or not scaled:
+            groups.append({"params": plain, "weight_decay": weight_decay})
+        if scaled:
+            groups.append({"params": scaled, "weight_decay": weight_decay, "lr_multiplier": config.lr_multiplier})
+    if config.scaled_layer and not any("lr_multiplier" in group for group in groups):
+        raise ConfigError(f"scaled layer {config.scaled_layer!r}: no trained parameter has this in its name.")
     fused = fused and all(p.device.type in ("cpu", "cuda") for p in parameters)
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused, foreach=False

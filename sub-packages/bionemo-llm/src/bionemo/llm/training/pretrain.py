@@ -23,7 +23,6 @@ from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
-from bionemo.llm.training.config import PretrainConfig
 from bionemo.llm.training.engine import Engine, build_engine
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.resume import (
@@ -112,7 +111,7 @@ def prepare_run(
     config = resolved.asked
     engine = build_engine(resolved, task)
     datasets = task.build_datasets(run)
-    point = find_resume_point(config, run, engine)
+    point = find_resume_point(config, run, engine.read_state)
     fingerprint = run_fingerprint(resolved, task, engine, datasets)
     checkpoint = state = None
     if point is not None:
@@ -165,7 +164,8 @@ def build_run_trainer(
     metrics = MetricsWriter(
         run, resolved.log_every_n_steps, datasets.unigram_loss, task.reference_label, start_step=step
     )
-    record = {"run_id": beginning.identity.run_id, "precision": resolved.precision}
+    run_id = beginning.record.run_id
+    record = {"run_id": run_id, "precision": resolved.precision}
     card = pretraining_card(resolved, task, datasets)
     writer = CheckpointWriter(
         run,
@@ -179,7 +179,7 @@ def build_run_trainer(
         save_best=config.save_best_checkpoint,
         save_last=config.save_last_checkpoint,
         monitor=config.metric_to_monitor_for_checkpoints,
-        run_id=beginning.identity.run_id,
+        run_id=run_id,
     )
     trainer = build_trainer(
         accelerator=resolved.accelerator,
@@ -197,10 +197,14 @@ def build_run_trainer(
     return trainer
 
 
-def build_loggers(config: PretrainConfig) -> list[Any]:
-    """Build the loggers that the flags ask for, beside metrics.csv."""
+def build_loggers(config: Any) -> list[Any]:
+    """Build the loggers that the flags ask for, beside metrics.csv.
+
+    Args:
+        config: Has the flags of Weights & Biases and of TensorBoard as `PretrainConfig` declares them.
+    """
     names = "entity project group id job_type tags offline anonymous log_model".split()
-    wandb = {name: getattr(config, f"wandb_{name}") for name in names}
+    wandb: dict[str, Any] = {name: getattr(config, f"wandb_{name}", None) for name in names}
     if config.wandb_project is None and any(wandb.values()):
         raise ConfigError("--wandb-project is required beside the other --wandb flags.")
     if not config.create_tensorboard_logger and config.wandb_project is None:

@@ -3,17 +3,17 @@
 """Where a run resumes, which settings it must share with what it was, and what may change: its length and its rate."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.llm.checkpoints.hf_directory import verify_checksums
 from bionemo.llm.checkpoints.training_state import TrainingState
-from bionemo.llm.training.config import PretrainConfig, flag, is_given
+from bionemo.llm.training.config import flag, is_given
 from bionemo.llm.training.engine import Engine
 from bionemo.llm.training.optimizer import build_schedule_of_one
 from bionemo.llm.training.resolve import ResolvedRun
@@ -42,8 +42,27 @@ class ResumePoint:
     state: TrainingState
 
 
-def find_resume_point(config: PretrainConfig, run: RunDirectory, engine: Engine) -> ResumePoint | None:
+class ResumeSettings(Protocol):
+    """Flags that say whether, and from where, a run is resumed."""
+
+    @property
+    def resume_from(self) -> Path | None:
+        """A checkpoint of the run."""
+
+    @property
+    def resume_if_exists(self) -> bool:
+        """Whether to resume from the newest one."""
+
+
+def find_resume_point(
+    config: ResumeSettings, run: RunDirectory, read_state: Callable[[Path], TrainingState]
+) -> ResumePoint | None:
     """Find and read the checkpoint that a run resumes from: ``--resume-from``, else the newest; None for a new run.
+
+    Args:
+        config: Settings of the command.
+        run: Its folder.
+        read_state: Reads how far the run of a checkpoint had come.
 
     Raises:
         CheckpointError: It is damaged, or of another run; the message names a whole one.
@@ -59,7 +78,7 @@ def find_resume_point(config: PretrainConfig, run: RunDirectory, engine: Engine)
         for path in {*run.checkpoints(), checkpoint}:
             check_origin(path, run)
         verify_checksums(checkpoint)
-        return ResumePoint(checkpoint, engine.read_state(checkpoint))
+        return ResumePoint(checkpoint, read_state(checkpoint))
     except CheckpointError as error:
         whole = next((path for path in reversed(run.checkpoints()) if path != checkpoint and is_whole(path)), None)
         if whole is None or config.resume_from is not None:

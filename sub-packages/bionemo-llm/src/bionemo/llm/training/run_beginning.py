@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 
@@ -20,6 +20,21 @@ from bionemo.llm.training.stop_requests import StopRequests
 
 
 RECORDED_PACKAGES = ("bionemo-llm", "torch", "lightning", "megatron-core")
+
+
+class RunRecord(Protocol):
+    """What is written when a run begins."""
+
+    @property
+    def run_id(self) -> str:
+        """Carried by every checkpoint of the run."""
+
+    @property
+    def asked(self) -> Any:
+        """Settings of the command, for ``config.yaml``."""
+
+    def to_yaml(self) -> str:
+        """Return ``resolved.yaml``; its first line is ``run_id: ...``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +52,11 @@ class RunIdentity:
     resolved: ResolvedRun
     optimizer: OptimizerConfig
     architecture: BioBertConfig
+
+    @property
+    def asked(self) -> Any:
+        """Settings of the command."""
+        return self.resolved.asked
 
     def to_yaml(self) -> str:
         """Return the record as YAML; the first line is the run's id."""
@@ -68,7 +88,7 @@ class RunBeginning(pl.Callback):
 
     Args:
         run: Where to.
-        identity: What to record.
+        record: What to write.
         start_step: Optimizer steps done before, in a resumed run.
         stops: Told, before anything is written, that a signal finds something to save.
         begin_log: Opens the log.
@@ -77,12 +97,12 @@ class RunBeginning(pl.Callback):
     def __init__(
         self,
         run: RunDirectory,
-        identity: RunIdentity,
+        record: RunRecord,
         start_step: int,
         stops: StopRequests,
         begin_log: Callable[[], None] = lambda: None,
     ) -> None:
-        self.run, self.identity, self.start_step, self.stops = run, identity, start_step, stops
+        self.run, self.record, self.start_step, self.stops = run, record, start_step, stops
         self._begin_log = begin_log
         self._has_begun = False
 
@@ -97,8 +117,8 @@ class RunBeginning(pl.Callback):
             if self.start_step == 0:
                 keep_old_file(self.run.metrics_path)
             self.run.set_aside_after(self.start_step)
-            write_text(self.run.resolved_path, self.identity.to_yaml())
-            write_text(self.run.config_path, to_yaml(self.identity.resolved.asked))
+            write_text(self.run.resolved_path, self.record.to_yaml())
+            write_text(self.run.config_path, to_yaml(self.record.asked))
         self._begin_log()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

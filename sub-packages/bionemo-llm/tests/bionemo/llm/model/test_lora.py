@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bionemo.core.errors import ConfigError
+from bionemo.llm.checkpoints.hf_tensors import split_qkv
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.lora import add_lora, merge_lora
@@ -49,3 +50,20 @@ def test_impossible_adapters_are_refused() -> None:
         add_lora(build_model(CONFIG, TOKENIZER, seed=1), rank=0)
     with pytest.raises(ConfigError, match="LoRA targets query: the model has no such layer"):
         add_lora(build_model(CONFIG, TOKENIZER, seed=1), rank=1, targets=("query",))
+
+
+def test_query_key_and_value_have_an_update_of_their_own() -> None:
+    model = build_model(CONFIG, TOKENIZER, seed=1)
+    plain = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = logits(model)
+    add_lora(model, rank=2, alpha=3.0, targets=("linear_qkv",), separate_qkv_heads=4)
+    torch.testing.assert_close(logits(model), before, atol=0, rtol=0)
+    layer = model.encoder.layers[1].self_attention.linear_qkv
+    update = layer.parametrizations.weight[0].parts["key"]
+    with torch.no_grad():
+        update.up.normal_()
+    merge_lora(model)
+    changed = split_qkv(layer.weight - plain["encoder.layers.1.self_attention.linear_qkv.weight"], 4)
+    torch.testing.assert_close(changed["key"], 1.5 * update.up @ update.down)
+    assert not changed["query"].any()
+    assert not changed["value"].any()

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank adapters of ESM-2 in the files of the ``peft`` package, both ways and bit for bit.
+
+``adapter_config.json`` and ``adapter_model.safetensors`` lie in a folder ``adapter/`` of a checkpoint;
+``peft.PeftModel.from_pretrained(base, folder)`` puts them on the base model. Query, key and value have an adapter
+each, as there. The merged model lies in the checkpoint itself.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bionemo.core.errors import CheckpointError
+from bionemo.core.files import write_json
+from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
+from bionemo.llm.checkpoints.hf_tensors import fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.model.lora import LowRankUpdate, SeparateQKVUpdate
+
+
+ADAPTER_DIR = "adapter"
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+ORIGINAL = ".parametrizations.weight.original"
+HF_MODULES = {
+    "self_attention.linear_qkv": "attention.self",
+    "self_attention.linear_proj": "attention.output.dense",
+    "mlp.linear_fc1": "intermediate.dense",
+    "mlp.linear_fc2": "output.dense",
+}
+"""Our matrices of a layer, and transformers' (below query, key and value where they are one of ours)."""
+_LAYER = re.compile(r"(?:model\.)?encoder\.layers\.(\d+)\.(.+)")
+
+
+def merged_state(state: Mapping[str, Tensor], num_attention_heads: int, scale: float) -> dict[str, Tensor]:
+    """Make adapters part of the weights that they change, by the same sums as in a forward pass.
+
+    Args:
+        state: State dict of a model with or without adapters.
+        num_attention_heads: Heads of its layers.
+        scale: Of the adapters, alpha divided by their rank.
+
+    Returns:
+        State dict of the plain model.
+    """
+
+    def updated(weight: Tensor, update: str) -> Tensor:
+        return torch.addmm(weight, state[f"{update}.up"], state[f"{update}.down"], alpha=scale)
+
+    merged: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if ".parametrizations." not in name:
+            merged[name] = value
+        elif name.endswith(ORIGINAL):
+            layer = name.removesuffix(ORIGINAL)
+            update = f"{layer}.parametrizations.weight.0"
+            if f"{update}.up" in state:
+                merged[f"{layer}.weight"] = updated(value, update)
+            else:
+                parts = split_qkv(value, num_attention_heads).items()
+                separate = (updated(tensor, f"{update}.parts.{part}") for part, tensor in parts)
+                merged[f"{layer}.weight"] = fuse_qkv(separate, num_attention_heads)
+    return merged
+
+
+def adapters_of(module: nn.Module) -> Iterator[tuple[str, LowRankUpdate]]:
+    """Iterate over the adapters of an ESM-2 with transformers' names of the layers that they are on."""
+    for name, part in module.named_modules():
+        owner, _, rest = name.partition(".parametrizations.weight.0")
+        found = _LAYER.fullmatch(owner)
+        if not found or not isinstance(part, LowRankUpdate | SeparateQKVUpdate) or rest:
+            continue
+        layer, matrix = found.groups()
+        prefix = f"esm.encoder.layer.{layer}.{HF_MODULES[matrix]}"
+        if isinstance(part, SeparateQKVUpdate):
+            for qkv, update in part.parts.items():
+                assert isinstance(update, LowRankUpdate)
+                yield f"{prefix}.{qkv}", update
+        else:
+            yield prefix, part
+
+
+def write_adapter(
+    directory: Path, module: nn.Module, *, base_model: str, rank: int, alpha: float, head: Mapping[str, Tensor]
+) -> None:
+    """Write ``adapter/`` into a checkpoint directory that is not visible yet.
+
+    Args:
+        directory: The unfinished checkpoint.
+        module: The model with its adapters.
+        base_model: Folder or name of the pretrained model.
+        rank: Inner dimension of the adapters.
+        alpha: Their scale, divided by the rank.
+        head: Parameters of a head that transformers knows, by its names ``classifier.*``; may be empty.
+    """
+    tensors: dict[str, Tensor] = {}
+    names = set()
+    for name, update in adapters_of(module):
+        tensors[f"base_model.model.{name}.lora_A.weight"] = update.down
+        tensors[f"base_model.model.{name}.lora_B.weight"] = update.up
+        names.add(name)
+    for name, value in head.items():
+        tensors[f"base_model.model.{name}"] = value
+    folder = directory / ADAPTER_DIR
+    folder.mkdir()
+    write_tensors(folder / WEIGHTS_FILE, tensors)
+    kinds = "|".join(sorted({re.escape(name.split(".layer.")[1].partition(".")[2]) for name in names}))
+    task = None
+    if head:
+        task = "SEQ_CLS" if "classifier.dense.weight" in head else "TOKEN_CLS"
+    write_json(
+        folder / CONFIG_FILE,
+        {
+            "peft_type": "LORA",
+            "task_type": task,
+            "base_model_name_or_path": base_model,
+            "r": rank,
+            "lora_alpha": alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "inference_mode": True,
+            "init_lora_weights": True,
+            "target_modules": rf".*esm\.encoder\.layer\.\d+\.({kinds})",
+            "modules_to_save": ["classifier"] if head else None,
+        },
+    )
+
+
+@torch.no_grad()
+def read_adapter(directory: Path, module: nn.Module) -> None:
+    """Fill the adapters of a model from ``peft`` files.
+
+    Args:
+        directory: Folder of the two files.
+        module: A model with adapters of the same rank on the same layers.
+
+    Raises:
+        CheckpointError: The files are missing, or of other layers or another rank.
+    """
+    tensors = read_tensors(directory / WEIGHTS_FILE)
+    values = read_json(directory / CONFIG_FILE)
+    for name, update in adapters_of(module):
+        alpha = values.get("lora_alpha", 0) / max(values.get("r", 1), 1)
+        if abs(alpha - update.scale) > 1e-9:
+            raise CheckpointError(
+                f"{directory}: lora_alpha / r is {alpha:g}, the flags say {update.scale:g}. Give --lora-rank and "
+                "--lora-alpha as in its adapter_config.json."
+            )
+        for kind, parameter in (("lora_A", update.down), ("lora_B", update.up)):
+            key = f"base_model.model.{name}.{kind}.weight"
+            found: Any = tensors.get(key)
+            if found is None or found.shape != parameter.shape:
+                what = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+                raise CheckpointError(
+                    f"{directory}: {key} {what}, expected {tuple(parameter.shape)}. Give the --lora-rank that its "
+                    "adapter_config.json says."
+                )
+            parameter.copy_(found.float())

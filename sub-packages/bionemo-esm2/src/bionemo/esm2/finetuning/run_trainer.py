@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer of one model with everything that its run writes: metrics, picture, checkpoints, model card."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from bionemo.core.errors import ConfigError
+from bionemo.esm2.finetuning.config import FinetuneESM2Config
+from bionemo.esm2.finetuning.examples import Examples
+from bionemo.esm2.finetuning.head_config import HeadConfig
+from bionemo.esm2.finetuning.head_layout import FinetunedLayout
+from bionemo.esm2.finetuning.heads import ESM2WithHead
+from bionemo.esm2.finetuning.loss import HeadLoss, HeadMetrics, is_higher_better, metric_columns
+from bionemo.esm2.finetuning.model_setup import AdapterWriter
+from bionemo.esm2.finetuning.run_record import FinetuneRecord
+from bionemo.esm2.finetuning.steps import Steps
+from bionemo.llm.checkpoints.model_card import ModelCard
+from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
+from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
+from bionemo.llm.training.config import flag
+from bionemo.llm.training.early_stopping import EarlyStopping
+from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.pretrain import build_loggers
+from bionemo.llm.training.run_beginning import RunBeginning, installed_version
+from bionemo.llm.training.run_card import given_data, hub_name_of, optimizer_rows
+from bionemo.llm.training.run_directory import RunDirectory, new_run_id
+from bionemo.llm.training.stop_requests import StopRequests
+from bionemo.llm.training.trainer import build_trainer, continue_from
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all models of a run share.
+
+    Attributes:
+        config: Settings of the command.
+        examples: Labeled proteins.
+        accelerator, precision: As resolved on this machine.
+        fingerprint: Settings, data and weights that a resumed run must share.
+        stops: What signals ask for.
+        begin: Called when the first model has done its first step.
+    """
+
+    config: FinetuneESM2Config
+    examples: Examples
+    accelerator: str
+    precision: str
+    fingerprint: dict[str, Any]
+    stops: StopRequests
+    begin: Callable[[], None]
+
+    @property
+    def device(self) -> torch.device:
+        """Where features and held-out predictions are computed."""
+        return torch.device("cuda", torch.cuda.current_device()) if self.accelerator == "gpu" else torch.device("cpu")
+
+
+def check_monitor(config: FinetuneESM2Config, head: HeadConfig) -> None:
+    """Refuse to monitor what is not measured.
+
+    Raises:
+        ConfigError: The message names the metrics that there are.
+    """
+    known = ("val_loss", "train_loss", *metric_columns(head))
+    if config.metric_to_monitor_for_checkpoints not in known:
+        raise ConfigError(
+            f"--metric-to-monitor-for-checkpoints {config.metric_to_monitor_for_checkpoints}: expected one of "
+            f"{', '.join(known)}."
+        )
+
+
+def build_run_trainer(
+    job: Job,
+    run: RunDirectory,
+    module: BionemoLightningModule,
+    steps: Steps,
+    optimizer: OptimizerConfig,
+    metrics: HeadMetrics,
+    loss: HeadLoss,
+) -> pl.Trainer:
+    """Build the trainer with everything that a run writes."""
+    config, step = job.config, module.progress.step
+    model = module.module
+    assert isinstance(model, ESM2WithHead)
+    record = FinetuneRecord(
+        run_id=run.run_id() or new_run_id(),
+        asked=config,
+        derived={"accelerator": job.accelerator, "precision": job.precision, **vars(steps)},
+        optimizer=optimizer,
+        architecture=model.config,
+        head=model.head_config,
+    )
+    monitor = config.metric_to_monitor_for_checkpoints
+    writer = MetricsWriter(run, steps.log, start_step=step, texts=loss.plot_texts, validation=metrics)
+    sink = HuggingFaceSink(
+        FinetunedLayout(),
+        job.fingerprint,
+        {"run_id": record.run_id, "precision": job.precision},
+        card=model_card(job, optimizer, model.head_config),
+        write_extra=AdapterWriter(config) if config.lora_finetune else None,
+    )
+    checkpoints = CheckpointWriter(
+        run,
+        sink,
+        writer,
+        job.stops,
+        save_interval=steps.save,
+        save_every_minutes=config.save_every_minutes,
+        val_check_interval=steps.validation,
+        save_top_k=config.save_top_k,
+        save_best=config.save_best_checkpoint,
+        save_last=config.save_last_checkpoint,
+        monitor=monitor,
+        higher_is_better=is_higher_better(monitor),
+        run_id=record.run_id,
+    )
+    callbacks: list[pl.Callback] = [RunBeginning(run, record, step, job.stops, job.begin), writer, checkpoints]
+    if config.early_stopping_patience is not None:
+        callbacks.append(
+            EarlyStopping(run, monitor, config.early_stopping_patience, higher_is_better=is_higher_better(monitor))
+        )
+    trainer = build_trainer(
+        accelerator=job.accelerator,
+        precision=job.precision,
+        devices=config.num_gpus,
+        num_nodes=config.num_nodes,
+        max_steps=steps.end,
+        val_check_interval=steps.validation,
+        limit_val_batches=config.limit_val_batches,
+        accumulate_grad_batches=config.accumulate_grad_batches,
+        gradient_clip=optimizer.gradient_clip,
+        callbacks=[*callbacks, ProgressBar(writer)],
+        loggers=build_loggers(config),
+    )
+    if step:
+        continue_from(trainer, step, trainer.accumulate_grad_batches)
+    return trainer
+
+
+def model_card(job: Job, optimizer: OptimizerConfig, head: HeadConfig) -> ModelCard:
+    """Describe the model for its checkpoints."""
+    config = job.config
+    names = "encoder_frozen num_frozen_layers lora_finetune lora_rank lora_alpha class_weights split folds".split()
+    targets = ", ".join(f"{target.column} ({target.kind})" for target in head.targets)
+    return ModelCard(
+        title=f"ESM-2 fine-tuned, run {config.experiment_name}",
+        summary=f"ESM-2 fine-tuned to label {head.level}s by BioNeMo {installed_version('bionemo-llm')}; the metrics "
+        "are of proteins that were held out.",
+        opening="bionemo.esm2.FinetunedESM2.from_pretrained('{path}')",
+        data={**given_data(config), "proteins": len(job.examples.proteins), "labels": targets},
+        settings={
+            "head": f"{head.kind}, hidden size {head.hidden_size}, dropout {head.dropout:g}",
+            **{flag(name): getattr(config, name) for name in names},
+            **optimizer_rows(optimizer),
+            "proteins per micro-batch": config.micro_batch_size,
+            "precision": job.precision,
+            "seed": config.seed,
+        },
+        tags=("biology", "protein", "esm"),
+        base_model=hub_name_of(config.restore_from_checkpoint_path),
+    )
