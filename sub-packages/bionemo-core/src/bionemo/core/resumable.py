@@ -83,6 +83,36 @@ def resumable_directory(path: str | os.PathLike[str], plan: Mapping[str, Any]) -
         os.close(lock)
 
 
+def unfinished_plan(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what decides on the content of unfinished work; empty where there is none."""
+    folder = ResumableDirectory(Path(path).resolve())
+    try:
+        plan = json.loads(folder.part(PLAN_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
+def discard_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what a killed run left of a folder that never got its name.
+
+    Args:
+        path: The folder to be.
+
+    Raises:
+        DataFileError: Another process is filling it.
+    """
+    work_dir = ResumableDirectory(Path(path).resolve()).work_dir
+    if not work_dir.is_dir():
+        return
+    lock = os.open(work_dir, os.O_RDONLY)
+    try:
+        _lock(lock, work_dir)
+        shutil.rmtree(work_dir)
+    finally:
+        os.close(lock)
+
+
 def _lock(descriptor: int, work_dir: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ import pytest
 
 from bionemo.core.errors import ConfigError, DataError, DataFileError
 from bionemo.core.files import is_leftover, write_text
-from bionemo.core.resumable import resumable_directory
+from bionemo.core.resumable import discard_unfinished, resumable_directory, unfinished_plan
 from bionemo.testing.kills import kill_runner
 
 
@@ -51,6 +51,24 @@ def test_a_failed_run_goes_on_under_the_same_plan(tmp_path):
     with resumable_directory(tmp_path / "out", PLAN) as folder:
         assert folder.has("a")
     assert names(tmp_path / "out") == ["a"]
+
+
+def test_unfinished_work_can_be_looked_at_and_discarded(tmp_path):
+    target = tmp_path / "out"
+    assert unfinished_plan(target) == {}
+    discard_unfinished(target)
+    with pytest.raises(RuntimeError, match="power"):
+        write_one_part_and_fail(target, RuntimeError("power"))
+    assert unfinished_plan(target) == PLAN
+    with (
+        resumable_directory(target, PLAN),
+        pytest.raises(DataFileError, match="another process is filling it"),
+    ):
+        discard_unfinished(target)
+    with pytest.raises(RuntimeError, match="power"):
+        write_one_part_and_fail(tmp_path / "other", RuntimeError("power"))
+    discard_unfinished(tmp_path / "other")
+    assert names(tmp_path) == ["out"]
 
 
 def test_bad_input_leaves_nothing(tmp_path):

@@ -25,7 +25,8 @@ class DeviceFlags(FlagGroup):
     ] = option(
         "auto",
         group=HARDWARE,
-        help="Numeric precision; auto: bf16-mixed on a GPU, fp32 on a CPU.",
+        help="Numeric precision; auto: bf16-mixed on a GPU, fp32 on a CPU (infer_esm2: bf16-mixed too, where a check "
+        "of the results passes and it is faster).",
     )
 
 

@@ -65,11 +65,44 @@ class InferESM2Config(ModelSourceFlags, ComputeFlags):
         group=OUTPUT,
         help="epoch: one sequences.parquet; batch: a folder sequences/ with a file for each partition.",
     )
+    format: Literal["parquet", "zarr", "pt"] = option(
+        "parquet",
+        group=OUTPUT,
+        help="parquet: a table, and residues as shards of safetensors; zarr: a table, and residues as one zarr store; "
+        "pt: the padded tensors of BioNeMo Framework 2, with special tokens.",
+    )
+    plot: Literal["umap", "pca"] | None = option(
+        None,
+        group=OUTPUT,
+        help="Write embeddings.html: the first embedding asked for in two dimensions, a point for each protein with "
+        "its id; of more than 20,000 proteins a random part.",
+    )
+    resume: bool = option(
+        True, group=OUTPUT, help="Resume what a killed run left beside --results-path; --no-resume discards it."
+    )
+
+    length_policy: Literal["full", "window", "truncate", "error"] = option(
+        "full",
+        group=COMPUTE,
+        help="Proteins of more than --max-seq-length tokens: run whole, in overlapping windows of that many tokens, "
+        "cut (which is logged), or refused.",
+    )
+    max_seq_length: int = option(
+        1024, group=COMPUTE, help="Tokens, special ones included, of a window or of the longest protein."
+    )
 
     tokens_per_batch: int | None = option_like(SharedFlags, "tokens_per_batch", None, group=COMPUTE)
     micro_batch_size: int | None = option_like(SharedFlags, "micro_batch_size", None, group=COMPUTE)
 
-    config_class: Literal["ESM2Config"] = option("ESM2Config", group=MODEL, help="Kind of model: the base model.")
+    config_class: Literal["ESM2Config", "ESM2FineTuneSeqConfig", "ESM2FineTuneTokenConfig"] = option(
+        "ESM2Config", group=MODEL, help="Kind of model: the base model; fine-tuned heads predict with predict_esm2."
+    )
+    lora_checkpoint_path: Path | None = option(
+        None, group=MODEL, help="Refused (BioNeMo 2 compatible): give the fine-tuned folder as --checkpoint-path."
+    )
+    initial_ckpt_skip_keys_with_these_prefixes: tuple[str, ...] = option(
+        (), group=MODEL, help="Accepted as empty (BioNeMo 2 compatible): heads of other tasks are left out anyway."
+    )
     tensor_model_parallel_size: Literal[1] = option(
         1, group=MODEL, help="Accepted as 1 (BioNeMo 2 compatible): each rank runs the whole model."
     )
@@ -82,6 +115,7 @@ class InferESM2Config(ModelSourceFlags, ComputeFlags):
             ConfigError: A number is out of range, or nothing is asked for; the message names the flag.
         """
         super().__post_init__()
+        self._check_model()
         for name in ("tokens_per_batch", "micro_batch_size", "num_gpus", "num_nodes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -90,11 +124,35 @@ class InferESM2Config(ModelSourceFlags, ComputeFlags):
             raise ConfigError("--micro-batch-size and --tokens-per-batch exclude each other. Give one of them.")
         if not self.layers:
             raise ConfigError("--layers: none given. Name layers, or leave the flag out.")
+        if self.max_seq_length < 4:
+            raise ConfigError(f"--max-seq-length {self.max_seq_length}: must be at least 4.")
         if not (self.kinds or self.has_residues or self.pseudo_perplexity):
             raise ConfigError(
                 "nothing is asked for: give --embedding mean, --include-hiddens, --include-logits, "
                 "--include-input-ids or --pseudo-perplexity."
             )
+        self._check_output()
+
+    def _check_model(self) -> None:
+        if self.config_class != "ESM2Config":
+            raise ConfigError(f"--config-class {self.config_class}: a fine-tuned head predicts with predict_esm2.")
+        if self.lora_checkpoint_path is not None:
+            raise ConfigError("--lora-checkpoint-path: give the fine-tuned folder as --checkpoint-path.")
+        if self.initial_ckpt_skip_keys_with_these_prefixes:
+            raise ConfigError(
+                "--initial-ckpt-skip-keys-with-these-prefixes: leave it out, heads of other tasks are not read."
+            )
+
+    def _check_output(self) -> None:
+        if self.format == "zarr" and not self.has_residues:
+            raise ConfigError("--format zarr: is of residues; add --include-hiddens, --include-logits or others.")
+        if self.format == "pt" and (set(self.kinds) - {"mean"} or self.layers != (-1,) or self.plot is not None):
+            raise ConfigError(
+                "--format pt: holds mean embeddings and the last layer alone, as in BioNeMo Framework 2; leave out "
+                "other --embedding, --layers and --plot, or --format."
+            )
+        if self.plot is not None and not self.kinds:
+            raise ConfigError("--plot: needs an embedding of whole proteins, for example --embedding mean.")
 
     @property
     def kinds(self) -> tuple[Literal["mean", "cls", "max", "sum"], ...]:

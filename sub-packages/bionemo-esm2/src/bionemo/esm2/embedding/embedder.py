@@ -6,7 +6,7 @@ Letters: P proteins, R residues of all of them, T tokens and B proteins of a pac
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, MASK_ID, PAD_ID
+from bionemo.esm2.embedding.windows import windows_of
 from bionemo.esm2.model.model import ESM2MaskedLM
+from bionemo.esm2.variants.windows import window_start
 from bionemo.llm.data.packing import build_packed_batch
 from bionemo.llm.data.types import PackedBatch
 from bionemo.llm.model.biobert.hidden_states import hidden_states_at, with_static_shapes
@@ -42,6 +44,8 @@ class EmbeddingOptions:
         include_logits: Give scores over the vocabulary at each residue.
         include_input_ids: Give the tokens.
         pseudo_perplexity: Mask every residue in turn.
+        window: Tokens of a window for proteins of more, see `bionemo.esm2.embedding.windows`; None: all run whole.
+        special_tokens: Give of each protein also what belongs to its two special tokens, around its residues.
     """
 
     kinds: tuple[EmbeddingKind, ...] = ()
@@ -52,6 +56,8 @@ class EmbeddingOptions:
     include_logits: bool = False
     include_input_ids: bool = False
     pseudo_perplexity: bool = False
+    window: int | None = None
+    special_tokens: bool = False
 
 
 @dataclass
@@ -59,7 +65,7 @@ class ProteinOutputs:
     """What was computed of P proteins, in the order in which they were given."""
 
     offsets: NDArray[np.int64]
-    """[P + 1], where the residues of each protein begin in `residues`."""
+    """[P + 1], where the residues (with `special_tokens` the tokens) of each protein begin in `residues`."""
 
     embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Name, such as ``mean`` or ``mean_layer_6``, to [P, H]."""
@@ -109,20 +115,27 @@ class ProteinEmbedder:
         lengths = np.fromiter(map(len, proteins), dtype=np.int64, count=len(proteins))
         outputs = self._empty_outputs(lengths)
         if self.options.include_input_ids:
-            outputs.residues["input_ids"][:] = np.frombuffer(b"".join(proteins), dtype=np.uint8)
+            whole = map(_with_specials, proteins) if self.options.special_tokens else proteins
+            outputs.residues["input_ids"][:] = np.frombuffer(b"".join(whole), dtype=np.uint8)
         needs_states = bool(self.options.kinds) or self.options.include_hiddens or self.options.include_logits
         order = np.argsort(-lengths, kind="stable")
-        for places in _cut(order, lengths[order] + 2, self.options.max_tokens) if needs_states else ():
-            tokens = [_with_specials(proteins[place]) for place in places]
-            batch = self._pack(np.concatenate(tokens), lengths[places] + 2)
+        window = self.options.window
+        num_long = 0 if window is None else int((lengths + 2 > window).sum())  # the first ones of the order
+        for place in order[:num_long] if needs_states else ():
             with self._inference():
-                self._fill(outputs, places, lengths[places], batch)
+                found = self._run_windows(_tokens_of(proteins[place]))
+                self._fill(outputs, np.array([place]), lengths[[place]], *found)
+        rest = order[num_long:]
+        for places in _cut(rest, lengths[rest] + 2, self.options.max_tokens) if needs_states else ():
+            batch = self._pack(np.concatenate([_tokens_of(proteins[place]) for place in places]), lengths[places] + 2)
+            with self._inference():
+                self._fill(outputs, places, lengths[places], *self._forward(batch))
         if self.options.pseudo_perplexity:
             outputs.pseudo_perplexity = self._pseudo_perplexity(proteins, lengths, order)
         return outputs
 
     def _empty_outputs(self, lengths: NDArray[np.int64]) -> ProteinOutputs:
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        offsets = np.concatenate([[0], np.cumsum(lengths + 2 * self.options.special_tokens)])
         hidden_size, num_residues = self.module.config.hidden_size, int(offsets[-1])
         outputs = ProteinOutputs(offsets)
         for kind in self.options.kinds:
@@ -138,11 +151,37 @@ class ProteinEmbedder:
             outputs.residues["input_ids"] = np.empty(num_residues, dtype=np.uint8)
         return outputs
 
+    def _run_windows(self, tokens: NDArray[np.uint8]) -> tuple[dict[int, Tensor], Tensor | None]:
+        """Hidden states and logits of a long protein, put together from its windows."""
+        size = self.options.window
+        assert size is not None
+        windows = windows_of(len(tokens), size)
+        states: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
+        logits: list[Tensor] = []
+        sizes = np.full(len(windows), size)
+        for chosen in _cut(np.arange(len(windows)), sizes, self.options.max_tokens):
+            starts = [windows[number].start for number in chosen]
+            batch = self._pack(np.concatenate([tokens[start : start + size] for start in starts]), sizes[chosen])
+            found, logits_TV = self._forward(batch)
+            for place, number in enumerate(chosen):
+                start, keep_start, keep_stop = windows[number]
+                first = place * size - start
+                rows = slice(first + keep_start, first + keep_stop)
+                for layer, states_TH in found.items():
+                    states[layer].append(states_TH[rows])
+                if logits_TV is not None:
+                    logits.append(logits_TV[rows])
+        return {layer: torch.cat(parts) for layer, parts in states.items()}, torch.cat(logits) if logits else None
+
     def _fill(
-        self, outputs: ProteinOutputs, places: NDArray[np.int64], lengths: NDArray[np.int64], batch: PackedBatch
+        self,
+        outputs: ProteinOutputs,
+        places: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        states: Mapping[int, Tensor],
+        logits_TV: Tensor | None,
     ) -> None:
-        """Run a pack and put what it gives where its proteins stand."""
-        states, logits_TV = self._forward(batch)
+        """Put what was computed of a pack where its proteins stand."""
         num_tokens = int(lengths.sum()) + 2 * len(lengths)
         for layer, hidden_TH in states.items():
             hidden_TH = hidden_TH[:num_tokens].float()
@@ -177,11 +216,16 @@ class ProteinEmbedder:
         """Mask each residue of each protein in turn: a copy of the protein for each, packed like proteins."""
         sums = np.zeros(len(proteins))
         owners = np.repeat(order, lengths[order])
-        masked = np.concatenate([np.arange(length) for length in lengths[order]])
-        for copies in _cut(np.arange(len(owners)), lengths[owners] + 2, self.options.max_tokens):
-            tokens = [_with_specials(proteins[owner]) for owner in owners[copies]]
-            sizes = lengths[owners[copies]] + 2
-            rows = np.cumsum(sizes) - sizes + 1 + masked[copies]
+        masked = np.concatenate([np.arange(1, length + 1) for length in lengths[order]])  # tokens of their proteins
+        sizes_of_all = np.minimum(lengths[owners] + 2, self.options.window or np.iinfo(np.int64).max)
+        for copies in _cut(np.arange(len(owners)), sizes_of_all, self.options.max_tokens):
+            sizes = sizes_of_all[copies]
+            tokens, rows = [], np.cumsum(sizes) - sizes
+            for place, (owner, token, size) in enumerate(zip(owners[copies], masked[copies], sizes, strict=True)):
+                whole = _tokens_of(proteins[owner])
+                start = window_start(int(token), int(token), len(whole), int(size))
+                tokens.append(whole[start : start + size])
+                rows[place] += token - start
             packed = np.concatenate(tokens)
             targets = torch.from_numpy(packed[rows].astype(np.int64)).to(self.device)
             packed[rows] = MASK_ID
@@ -256,8 +300,12 @@ def pool_proteins(hidden_TH: Tensor, lengths: Tensor, kinds: Sequence[EmbeddingK
     return pooled
 
 
-def _with_specials(residues: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+def _with_specials(residues: bytes) -> bytes:
+    return bytes([CLS_ID]) + residues + bytes([EOS_ID])
+
+
+def _tokens_of(residues: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(_with_specials(residues), dtype=np.uint8)
 
 
 def _cut(order: NDArray[np.int64], sizes: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
@@ -278,9 +326,10 @@ def _scatter(
     places: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> None:
-    """Copy the residues of each protein of a pack to where the protein stands."""
+    """Copy the residues of each protein of a pack to where the protein stands, or all its tokens if that has room."""
     values = values_TX.cpu().numpy()
-    starts = np.cumsum(lengths + 2) - lengths - 1
+    starts = np.cumsum(lengths + 2) - lengths - 2
     for place, start, length in zip(places.tolist(), starts.tolist(), lengths.tolist(), strict=True):
-        first = outputs.offsets[place]
-        target[first : first + length] = values[start : start + length]
+        first, stop = outputs.offsets[place : place + 2].tolist()
+        start += (length + 2 - (stop - first)) // 2  # 1 where special tokens are left out
+        target[first:stop] = values[start : start + stop - first]

@@ -5,6 +5,7 @@
 import logging
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,20 +13,47 @@ from typing import Any, NamedTuple
 import torch
 
 from bionemo.core.config import to_mapping, to_yaml
-from bionemo.core.files import write_text
+from bionemo.core.files import atomic_directory, atomic_file, write_text
+from bionemo.core.optional_deps import require
 from bionemo.core.partitioned_output import PartitionedOutput, join_parquet, partitioned_output, partitions_of
-from bionemo.esm2.api import load_esm2
+from bionemo.core.resumable import discard_unfinished, unfinished_plan
+from bionemo.esm2.api import ESM2MaskedLM, load_esm2
 from bionemo.esm2.data.fasta_policy import REJECTED_NAME, FastaSummary, RejectedFile
 from bionemo.esm2.data.tokenizer import VOCABULARY
+from bionemo.esm2.embedding.bionemo2_files import (
+    PADDED_VOCAB,
+    PREDICTIONS_NAME,
+    batch_name,
+    join_predictions,
+    write_predictions,
+)
 from bionemo.esm2.embedding.config import InferESM2Config
+from bionemo.esm2.embedding.cpu_precision import (
+    BFLOAT16,
+    FLOAT32,
+    MIN_INPUT_BYTES,
+    SAMPLE_RESIDUES,
+    choose_cpu_precision,
+)
 from bionemo.esm2.embedding.embedder import (
     CPU_TOKENS_PER_BATCH,
     GPU_TOKENS_PER_BATCH,
     EmbeddingOptions,
     ProteinEmbedder,
 )
+from bionemo.esm2.embedding.length_limit import LengthLimit
+from bionemo.esm2.embedding.plot import PLOT_EXTRA, PLOT_NAME, plot_embeddings
 from bionemo.esm2.embedding.protein_file import OnRejected, Protein, ProteinFile
-from bionemo.esm2.embedding.results import RESIDUES_NAME, SEQUENCES_DIR, SEQUENCES_NAME, shard_name, write_outputs
+from bionemo.esm2.embedding.results import (
+    RESIDUES_NAME,
+    SEQUENCES_DIR,
+    SEQUENCES_NAME,
+    read_lengths,
+    shard_name,
+    write_outputs,
+)
+from bionemo.esm2.embedding.zarr_store import EXTRA as ZARR_EXTRA
+from bionemo.esm2.embedding.zarr_store import ZARR_NAME, write_zarr
 from bionemo.llm.checkpoints.hf_directory import file_checksum
 from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.training.data_parallel_ranks import start_ranks
@@ -42,7 +70,9 @@ BYTES_PER_PARTITION = 256 * 2**20
 SAMPLE_TOKENS = 1024
 """What --micro-batch-size counts: the longest sample of BioNeMo Framework 2."""
 
-WITHOUT_INFLUENCE = ("accelerator", "num_gpus", "num_nodes", "results_path", "data_path")
+WITHOUT_INFLUENCE = (
+    "accelerator", "num_gpus", "num_nodes", "results_path", "data_path", "prediction_interval", "plot", "resume",
+)  # fmt: skip
 """Settings that do not change the partitions; a run may be resumed with others."""
 
 
@@ -74,7 +104,16 @@ def run_inference(config: InferESM2Config) -> Path:
     module = load_esm2(config.checkpoint_path)
     options = options_of(config, accelerator)
     ProteinEmbedder(module, options)  # refuses layers that are not there, before anything starts
+    if config.plot == "umap":
+        require("umap", extra=PLOT_EXTRA)
+    if config.format == "zarr":
+        require("zarr", extra=ZARR_EXTRA)
     ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
+    if ranks.rank == 0 and not config.resume:
+        discard_unfinished(config.results_path)
+    if config.precision == "auto" and accelerator == "cpu":
+        precision = cpu_precision(config, options, module, source, files) if ranks.rank == 0 else ""
+        options = replace(options, precision=ranks.gather(precision)[0])
     embedder = ProteinEmbedder(module.to(ranks.device), options)
     logger.info(
         "torch %s on %s, %d rank(s), %s, packs of %d tokens",
@@ -83,10 +122,11 @@ def run_inference(config: InferESM2Config) -> Path:
     summary = FastaSummary()
     with partitioned_output(config.results_path, fingerprint_of(config, options, files), ranks) as output:
         rejected = RejectedFile(output.folder.part(REJECTED_NAME)) if output.is_main else None
-        partitions = split_proteins(source, options, embedder, summary, rejected)
+        limit = LengthLimit(config.length_policy, config.max_seq_length, str(config.data_path))
+        partitions = split_proteins(source, options, embedder, summary, rejected, limit)
         output.compute(
             partitions,
-            partial(embed_partition, embedder),
+            partial(embed_partition, embedder, config.format),
             size=lambda partition: len(partition.proteins),
             unit="protein",
             description="Embedding",
@@ -95,9 +135,10 @@ def run_inference(config: InferESM2Config) -> Path:
             rejected.close()
             if summary.num_sequences:  # else an earlier run read the input
                 summary.log(config.data_path)
+            limit.log()
             if summary.num_records_rejected:
                 logger.warning("%d records were left out, see %s", summary.num_records_rejected, REJECTED_NAME)
-            finish(config, output)
+            finish(config, embedder, output)
     return config.results_path
 
 
@@ -107,11 +148,13 @@ def split_proteins(
     embedder: ProteinEmbedder,
     summary: FastaSummary,
     on_rejected: OnRejected | None,
+    limit: LengthLimit,
 ) -> Iterator[Partition]:
     """Cut the stream of proteins into partitions by the work they are and the memory that their results take."""
     config = embedder.module.config
     vector_bytes = 4 * config.hidden_size * len(embedder.layers)
-    residue_bytes = vector_bytes * options.include_hiddens + 4 * len(VOCABULARY) * options.include_logits
+    logit_bytes = 4 * (PADDED_VOCAB if options.special_tokens else len(VOCABULARY))
+    residue_bytes = vector_bytes * options.include_hiddens + logit_bytes * options.include_logits
     sequence_bytes = vector_bytes * len(options.kinds)
 
     def size(protein: Protein) -> int:
@@ -120,27 +163,68 @@ def split_proteins(
         size_bytes = sequence_bytes + tokens * (1 + residue_bytes)
         return max(work * (BYTES_PER_PARTITION // TOKENS_PER_PARTITION), size_bytes)
 
-    proteins = source.proteins(summary, on_rejected)
+    proteins = map(limit, source.proteins(summary, on_rejected))
     for number, part in enumerate(partitions_of(proteins, size=size, max_size=BYTES_PER_PARTITION)):
         yield Partition(number, part)
 
 
-def embed_partition(embedder: ProteinEmbedder, partition: Partition, folder: Path) -> None:
+def embed_partition(embedder: ProteinEmbedder, file_format: str, partition: Partition, folder: Path) -> None:
     """Embed some proteins and write their files into a folder."""
     outputs = embedder.embed([protein.residues for protein in partition.proteins])
+    if file_format == "pt":
+        write_predictions(outputs, partition.proteins, partition.number, folder)
+        return
     write_outputs(outputs, partition.proteins, partition.number, folder)
 
 
-def finish(config: InferESM2Config, output: PartitionedOutput) -> None:
+def finish(config: InferESM2Config, embedder: ProteinEmbedder, output: PartitionedOutput) -> None:
     """Write what is made of all partitions; each step is skipped where an earlier call did it."""
-    if config.prediction_interval == "epoch":
-        output.join(SEQUENCES_NAME, join_parquet)
-    else:
+    each = config.prediction_interval == "batch"
+    if config.format == "pt" and each:
+        output.keep(PREDICTIONS_NAME, lambda number, _: batch_name(number))
+    elif config.format == "pt":
+        output.join(PREDICTIONS_NAME, join_predictions)
+    elif each:
         output.keep(SEQUENCES_NAME, lambda number, _: f"{SEQUENCES_DIR}/part-{number:05d}.parquet")
-    if config.has_residues:
+    else:
+        output.join(SEQUENCES_NAME, join_parquet)
+    if config.format == "zarr":
+        join_zarr(output)
+    elif config.format == "parquet" and config.has_residues:
         output.keep(RESIDUES_NAME, lambda number, _: shard_name(number))
+    if config.plot is not None:
+        with atomic_file(output.folder.part(PLOT_NAME)) as file:
+            name = next(iter(embedder.names(config.kinds[0]).values()))
+            file.write(plot_embeddings(output.folder.work_dir, name, config.plot).encode())
     write_text(output.folder.part(CONFIG_NAME), to_yaml(config))
     output.remove_partitions()
+
+
+def cpu_precision(
+    config: InferESM2Config, options: EmbeddingOptions, module: ESM2MaskedLM, source: ProteinFile, files: list[Path]
+) -> str:
+    """Return what ``--precision auto`` means on this CPU: as unfinished work was begun, else what a check says."""
+    begun_with = unfinished_plan(config.results_path).get("precision")
+    if begun_with in (FLOAT32, BFLOAT16):
+        return str(begun_with)
+    if sum(file.stat().st_size for file in files) < MIN_INPUT_BYTES:
+        return FLOAT32
+    sample, num_residues = [], 0
+    for protein in source.proteins(FastaSummary()):
+        sample.append(protein.residues[: SAMPLE_RESIDUES - num_residues])
+        num_residues += len(sample[-1])
+        if num_residues == SAMPLE_RESIDUES:
+            break
+    return choose_cpu_precision(module, options, sample)
+
+
+def join_zarr(output: PartitionedOutput) -> None:
+    """Write what the partitions have of residues as one zarr store, unless an earlier call did."""
+    folder = output.folder.part(ZARR_NAME)
+    if not folder.exists():
+        with atomic_directory(folder) as unfinished:
+            unfinished.rmdir()
+            write_zarr(output.files(RESIDUES_NAME), read_lengths(output.folder.work_dir), unfinished)
 
 
 def options_of(config: InferESM2Config, accelerator: str) -> EmbeddingOptions:
@@ -157,6 +241,8 @@ def options_of(config: InferESM2Config, accelerator: str) -> EmbeddingOptions:
         include_logits=config.include_logits,
         include_input_ids=config.include_input_ids,
         pseudo_perplexity=config.pseudo_perplexity,
+        window=config.max_seq_length if config.length_policy == "window" else None,
+        special_tokens=config.format == "pt",
     )
 
 

@@ -10,6 +10,8 @@ float64 if asked for; each embedding as a list of H float32. With several layers
 a shard one after the other: ``hidden_states`` [R, H] and ``token_logits`` [R, 33] float32, ``input_ids`` [R] uint8.
 Two more columns of the table are the index: ``shard``, and ``first_residue`` within it.
 
+With ``--format zarr`` they are in ``residues.zarr`` instead, see `bionemo.esm2.embedding.zarr_store`.
+
 Letters: P proteins, R residues of a shard, S residues of a protein, H hidden.
 """
 
@@ -23,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError, MissingFileError
+from bionemo.esm2.embedding.zarr_store import ZARR_NAME, ZarrResidues
 
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ class Embeddings:
         name: Which of them is looked up.
         rows: [P] int64, place of each protein in the input.
         ids: P ids, in input order; an id may occur more than once.
+        lengths: [P] int64, residues of each protein.
     """
 
     def __init__(self, path: Path, name: str | None):
@@ -93,14 +97,18 @@ class Embeddings:
         if "shard" in columns:
             self._shards = _joined(tables, "shard")
             self._first_residues = _joined(tables, "first_residue")
-            with _open_shard(path, int(self._shards[0])) as shard:
-                residue_names = sorted(shard.keys())
+            self._zarr = ZarrResidues(path / ZARR_NAME) if (path / ZARR_NAME).is_dir() else None
+            if self._zarr is not None:
+                residue_names = self._zarr.names
+            else:
+                with _open_shard(path, int(self._shards[0])) as shard:
+                    residue_names = sorted(shard.keys())
         self._residue_names = frozenset(residue_names)
         self.names: tuple[str, ...] = (*(column for column in columns if column not in _INDEX), *residue_names)
         self.name = self._choose(name)
         self.rows = _joined(tables, "row")
         self.ids: list[str] = [name for table in tables for name in table.column("id").to_pylist()]
-        self._lengths = _joined(tables, "length")
+        self.lengths = _joined(tables, "length")
         self._places: dict[str, list[int]] = {}
         for place, protein_id in enumerate(self.ids):
             self._places.setdefault(protein_id, []).append(place)
@@ -153,7 +161,9 @@ class Embeddings:
 
     def _at_place(self, place: int) -> NDArray[Any]:
         if self.name in self._residue_names:
-            first, length = int(self._first_residues[place]), int(self._lengths[place])
+            if self._zarr is not None:
+                return self._zarr.read(self.name, place)
+            first, length = int(self._first_residues[place]), int(self.lengths[place])
             with _open_shard(self._path, int(self._shards[place])) as shard:
                 found: NDArray[Any] = shard.get_slice(self.name)[first : first + length]
             return found
@@ -190,6 +200,13 @@ def open_embeddings(path: str | os.PathLike[str], name: str | None = None) -> Em
         (1280,)
     """
     return Embeddings(Path(path), name)
+
+
+def read_lengths(path: Path) -> NDArray[np.int64]:
+    """Return the residues of each protein, [P], of results that may not be complete."""
+    import pyarrow.parquet as pq
+
+    return _joined([pq.read_table(file, columns=["length"]) for file in _table_files(path)], "length")
 
 
 def _table_files(path: Path) -> list[Path]:

@@ -29,6 +29,8 @@ FLAGS = """
 --embedding --include-embeddings --no-include-embeddings --include-hiddens --per-residue --no-include-hiddens
 --include-logits --no-include-logits --include-input-ids --no-include-input-ids --pseudo-perplexity
 --no-pseudo-perplexity --layers --prediction-interval --tokens-per-batch --micro-batch-size --config-class
+--lora-checkpoint-path --initial-ckpt-skip-keys-with-these-prefixes --format --plot --resume --no-resume
+--length-policy --max-seq-length
 --tensor-model-parallel-size --pipeline-model-parallel-size --accelerator --num-gpus --devices --num-nodes --precision
 """
 
@@ -156,9 +158,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.nightly)])
-def test_killed_and_rerun_writes_the_same_bytes(tmp_path, oracle, fasta, kills):
-    extra = ("--embedding", "mean", "cls", "--per-residue", "--layers", "1", "3")
+WRITERS = {
+    "parquet": "--embedding mean cls --per-residue --layers 1 3 --plot pca",
+    "zarr": "--embedding mean --per-residue --include-logits --format zarr",
+    "pt": "--include-embeddings --per-residue --include-logits --format pt",
+}
+
+
+@pytest.mark.parametrize(
+    ("writer", "kills"), [("parquet", 3), *(pytest.param(name, 50, marks=pytest.mark.nightly) for name in WRITERS)]
+)
+def test_killed_and_rerun_writes_the_same_bytes(tmp_path, oracle, fasta, writer, kills):
+    extra = WRITERS[writer].split()
     target = tmp_path / "out"
     infer_arguments = arguments(oracle, fasta, target, *extra)
     undisturbed: dict[str, bytes] = {}

@@ -2,33 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Representations of the same cells side by side, as UMAPs.
 
-Letters: C cells, D features.
+Letters: C cells.
 """
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.files import atomic_file
-from bionemo.core.optional_deps import require
-from bionemo.geneformer.evaluation.baselines import EXTRA
 
 
 MAX_COLORS = 20
-
-
-def project_umap(features: NDArray[np.floating], *, seed: int) -> NDArray[np.float32]:
-    """[C, 2], the same for the same seed."""
-    umap: Any = require("umap", extra=EXTRA)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_jobs value")  # a seed needs one thread, as it says
-        reducer = umap.UMAP(n_neighbors=min(15, len(features) - 1), random_state=seed)
-        projected: NDArray[np.float32] = reducer.fit_transform(features)
-    return projected
 
 
 def save_umaps(

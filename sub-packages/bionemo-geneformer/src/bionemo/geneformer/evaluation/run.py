@@ -23,7 +23,8 @@ from bionemo.geneformer.embedding.results_table import read_embeddings
 from bionemo.geneformer.evaluation.baselines import EXTRA, log_normalized, principal_components, variable_genes
 from bionemo.geneformer.evaluation.config import EvaluateGeneformerConfig
 from bionemo.geneformer.evaluation.metrics import batch_mixing, silhouette, stratified_folds, type_scores
-from bionemo.geneformer.evaluation.picture import project_umap, save_umaps
+from bionemo.geneformer.evaluation.picture import save_umaps
+from bionemo.llm.figures.projection import project_umap
 
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def run_evaluation(config: EvaluateGeneformerConfig) -> Path:
             if cells.batches is not None and config.batch_column is not None:
                 groups[config.batch_column] = cells.batches
             shown = {name: values for name, values in features.items() if name != HVG_NAME}
-            projections = {name: project_umap(values, seed=config.seed) for name, values in shown.items()}
+            projections = {name: project_umap(values, seed=config.seed, extra=EXTRA) for name, values in shown.items()}
             save_umaps(folder / PICTURE_NAME, projections, groups)
         write_text(folder / CONFIG_NAME, to_yaml(config))
     return config.results_path
