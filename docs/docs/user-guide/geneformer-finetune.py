@@ -134,12 +134,12 @@ _ = figure.colorbar(image, label="share of the type's cells")
 import torch
 
 from bionemo.geneformer.api import load_finetuned
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 
 
 classifier = load_finetuned("runs/types/model")
-cells = TokenizedOnRead(AnnDataCounts(adata), classifier.dictionaries)
+cells = TokenizedOnRead(open_adata(adata), classifier.dictionaries)
 tokens, _ = cells.read(np.array([0]))
 with torch.no_grad():
     probabilities = classifier(torch.from_numpy(tokens)[None]).softmax(dim=-1)[0]

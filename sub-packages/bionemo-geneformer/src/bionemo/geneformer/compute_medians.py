@@ -39,7 +39,15 @@ def compute_medians(config: GeneformerMediansConfig) -> Path:
     if tokenizer is not None:
         known = tokenizer.vocab
     corpus = Corpus(
-        [open_counts(path, layer=config.counts_layer, feature_type=config.feature_type) for path in config.data_path],
+        [
+            open_counts(
+                path,
+                layer=config.counts_layer,
+                feature_type=config.feature_type,
+                allow_fractions=config.allow_fractional_counts,
+            )
+            for path in config.data_path
+        ],
         known=known,
         gene_names=names,
         gene_mapping={} if config.gene_mapping is None else read_text_dictionary(config.gene_mapping),

@@ -33,7 +33,8 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
 
     restore_from_checkpoint_path: Path = option_like(PretrainConfig, "restore_from_checkpoint_path", group=DATA)
     train_data_path: Path = option(
-        group=DATA, help="Cells: folder of tokenize_geneformer, .parquet, .h5ad or SCDL archive."
+        group=DATA,
+        help="Cells: folder of tokenize_geneformer, .parquet, or counts (SCDL archive, .h5ad, zarr, 10x .h5, mtx).",
     )
     valid_data_path: Path | None = option(None, group=DATA, help="Validation cells, like --train-data-path.")
     valid_fraction: float = option_like(SharedFlags, "valid_fraction", 0.2, group=DATA)

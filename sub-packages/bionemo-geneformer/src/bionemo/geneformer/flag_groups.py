@@ -50,7 +50,7 @@ class CountFlags(FlagGroup):
     counts_layer: str | None = option(
         None,
         group=DATA,
-        help="Key of layers with the counts of an .h5ad file, or X; default: raw.X where there is one, else X.",
+        help="Matrix of the counts: a key of layers, X or raw.X; default: the one that holds counts.",
     )
     feature_type: str | None = option(
         None,
@@ -113,7 +113,7 @@ class MatrixFlags(FlagGroup):
         None,
         group=DATA,
         aliases=("--layer",),
-        help="Key of layers with the counts of an .h5ad file, or X; default: raw.X where there is one, else X.",
+        help="Matrix of the counts: a key of layers, X or raw.X; default: the one that holds counts.",
     )
 
 

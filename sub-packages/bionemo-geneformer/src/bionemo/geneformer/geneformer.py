@@ -102,7 +102,8 @@ class Geneformer:
             key_added: Key of ``obsm``.
             embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
             layer: 0 is the last, -1 the one before.
-            counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+            counts_layer: Key of ``layers``, ``"X"`` or ``"raw.X"``; None: the first of ``raw.X``, ``X`` and the layer
+                ``counts`` that holds counts.
             feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
             empty_cells: Whether a cell without known genes is an error, or gets NaN.
@@ -149,7 +150,8 @@ class Geneformer:
             adata: Raw counts, cells by genes; it is not changed.
             genes: An Ensembl id or symbol, or several, perturbed together; None perturbs every gene of a cell, one
                 at a time.
-            counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+            counts_layer: Key of ``layers``, ``"X"`` or ``"raw.X"``; None: the first of ``raw.X``, ``X`` and the layer
+                ``counts`` that holds counts.
             feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
             allow_fractional_counts: Whether counts may be fractional.

@@ -16,7 +16,9 @@ from bionemo.geneformer.flag_groups import CountFlags, DictionaryFlags, MatrixFl
 class GeneformerMediansConfig:
     """Compute the exact median of every gene's non-zero normalized counts over a corpus of any size."""
 
-    data_path: tuple[Path, ...] = option(help="Raw counts: .h5ad files and SCDL archives.")
+    data_path: tuple[Path, ...] = option(
+        help="Raw counts: SCDL archives, .h5ad files, zarr stores, 10x .h5 files and mtx folders."
+    )
     output_path: Path = option(help="Medians to write: .json, Ensembl id to median.")
     save_token_dictionary: Path | None = option(
         None, help="Also write a token dictionary of these genes, for a model trained from scratch on the corpus."

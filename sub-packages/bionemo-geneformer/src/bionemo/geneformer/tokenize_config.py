@@ -15,7 +15,7 @@ from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlag
 class TokenizeGeneformerConfig(DictionaryFlags, CountFlags):
     """Rank the genes of every cell: raw counts to an Arrow dataset that datasets.load_from_disk reads."""
 
-    data_path: Path = option(help="Raw counts: an .h5ad file or an SCDL archive.")
+    data_path: Path = option(help="Raw counts: SCDL archive, .h5ad file, zarr store, 10x .h5 file or mtx folder.")
     output_path: Path = option(help="Folder to write; it appears when it is complete.")
     model: Literal["V1", "V2", "BIONEMO"] = option(help="Family of the model that the tokens are for.")
     token_dictionary: Path = option_like(DictionaryFlags, "token_dictionary")

@@ -11,6 +11,7 @@ from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.data.write_tokenized import TokenizeOptions, write_tokenized
 from bionemo.geneformer.tokenize_config import TokenizeGeneformerConfig
 from bionemo.geneformer.tokenizer.variants import find_variant
+from bionemo.scdl.counts.formats import size_and_time
 
 
 WITHOUT_EFFECT = ("output_path",)
@@ -27,7 +28,12 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
         BionemoError: Bad input; the message names the file.
     """
     cells = TokenizedOnRead(
-        open_counts(config.data_path, layer=config.counts_layer, feature_type=config.feature_type),
+        open_counts(
+            config.data_path,
+            layer=config.counts_layer,
+            feature_type=config.feature_type,
+            allow_fractions=config.allow_fractional_counts,
+        ),
         load_dictionaries(
             config.token_dictionary,
             config.gene_medians,
@@ -53,11 +59,6 @@ def tokenize_counts(config: TokenizeGeneformerConfig) -> Path:
 
 
 def file_stamps(config: TokenizeGeneformerConfig) -> dict[str, list[int]]:
-    """Size and time of the input files: a run is resumed only with the same."""
+    """Size in bytes and time in ns of the input files and folders: a run is resumed only with the same."""
     files = [config.data_path, config.token_dictionary, config.gene_medians, config.gene_mapping, config.gene_names]
-    stamps = {}
-    for path in files:
-        if path is not None:
-            stat = (path / "data.npy" if path.is_dir() else path).stat()
-            stamps[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    return stamps
+    return {str(path): list(size_and_time(path)) for path in files if path is not None}

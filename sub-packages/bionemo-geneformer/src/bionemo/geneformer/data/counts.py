@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError
 from bionemo.geneformer.data.gene_mapping import GeneColumns
+from bionemo.scdl.counts.values import LOG_MAXIMUM, first_wrong_value
 
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-LOG_MAXIMUM = 20.0
-"""Largest value of log-normalized data: the logarithm of counts per 10,000 or per million stays below."""
 
 
 class Counts(NamedTuple):
@@ -69,30 +66,22 @@ def check_counts(counts: Counts, rows: NDArray[np.int64], source: str, *, allow_
         DataError: A value is negative, missing, infinite or, unless allowed, fractional.
     """
     values = counts.values
-    if not len(values) or values.dtype.kind in "ub":
+    position = first_wrong_value(values, allow_fractions=allow_fractions)
+    if position is None:
         return
-    if float(values.min()) < 0:
-        raise DataError(f"{_place(counts, rows, source, values < 0)}. Raw counts are not negative: was it scaled?")
-    if values.dtype.kind == "i":
-        return
-    rounded = np.rint(values)
-    if np.isfinite(values.max()) and (allow_fractions or np.array_equal(rounded, values)):
-        return
-    is_bad = ~np.isfinite(values)
-    if is_bad.any():
-        raise DataError(f"{_place(counts, rows, source, is_bad)}. Every stored count must be a number.")
+    cell = int(rows[np.searchsorted(counts.row_ptr, position, side="right") - 1])
+    value = values[position]
+    place = f"{source}: cell {cell} has the value {value:.6g}"
+    if not np.isfinite(value):
+        raise DataError(f"{place}. Every stored count must be a number.")
+    if value < 0:
+        raise DataError(f"{place}. Raw counts are not negative: was it scaled?")
     kind = "log-normalized" if float(values.max()) < LOG_MAXIMUM else "normalized"
     raise DataError(
-        f"{_place(counts, rows, source, rounded != values)}: the data look {kind}, and ranking needs raw counts. "
-        "Choose another matrix with counts_layer (--counts-layer), or pass --allow-fractional-counts if these are "
-        "estimated counts."
+        f"{place}: the data look {kind}, and ranking needs raw counts. "
+        "Choose another matrix with counts_layer (--counts-layer), or pass allow_fractional_counts "
+        "(--allow-fractional-counts) if these are estimated counts."
     )
-
-
-def _place(counts: Counts, rows: NDArray[np.int64], source: str, is_bad: NDArray[np.bool_]) -> str:
-    position = int(np.argmax(is_bad))
-    cell = int(rows[np.searchsorted(counts.row_ptr, position, side="right") - 1])
-    return f"{source}: cell {cell} has the value {counts.values[position]:.6g}"
 
 
 def sum_duplicates(counts: Counts, gene_idx: NDArray[np.int32], num_genes: int) -> Counts:

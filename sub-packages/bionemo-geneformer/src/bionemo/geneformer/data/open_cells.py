@@ -79,9 +79,11 @@ class Cells:
         Raises:
             DataError: There is no such column.
         """
+        ids: NDArray[np.str_]
         if self.id_column is not None:
-            return self.texts(self.id_column)
-        ids: NDArray[np.str_] = np.asarray(self.obs.index.astype(str), dtype=str)
+            ids = self.texts(self.id_column)
+        else:
+            ids = np.asarray(self.obs.index.astype(str), dtype=str)
         return distinct_ids(ids, self.name) if self.number_repeated_ids else ids
 
     @property
@@ -110,7 +112,7 @@ def open_cells(
     """Open cells for a model.
 
     Args:
-        path: Tokenized cells (a folder of `tokenize_geneformer` or a parquet file), an SCDL archive or an h5ad file.
+        path: Tokenized cells (a folder of `tokenize_geneformer` or a parquet file), or counts; see `open_counts`.
         dictionaries: The model's vocabulary, and medians for counts.
         reading: How to read counts.
         id_column: Column of the cells' ids; None: the index of ``obs``; of tokenized cells the column ``cell_id``,
@@ -127,12 +129,18 @@ def open_cells(
         tokens = open_tokenized(path)
         check_vocabulary(tokens, dictionaries.tokenizer)
         subset = _cells_with_tokens(tokens, dictionaries.tokenizer, reading.empty_cells)
-        if id_column is None and ID_COLUMN in tokens.column_names:
-            id_column = ID_COLUMN
-        return Cells(tokens, tokens.obs, subset, str(path), id_column)
+        is_own = id_column is None and ID_COLUMN in tokens.column_names
+        return Cells(
+            tokens, tokens.obs, subset, str(path), ID_COLUMN if is_own else id_column, number_repeated_ids=is_own
+        )
     if not dictionaries.medians:
         raise ConfigError(f"{path}: counts are ranked by --gene-medians; give the file, or tokenized cells.")
-    source = open_counts(path, layer=reading.counts_layer, feature_type=reading.feature_type)
+    source = open_counts(
+        path,
+        layer=reading.counts_layer,
+        feature_type=reading.feature_type,
+        allow_fractions=reading.allow_fractions,
+    )
     return tokenize_counts(source, dictionaries, reading, name=str(path), id_column=id_column)
 
 

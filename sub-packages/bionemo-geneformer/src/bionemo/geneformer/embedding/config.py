@@ -23,7 +23,7 @@ class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, Compu
     data_dir: Path = option(
         group=DATA,
         aliases=("--data-path",),
-        help="Cells: SCDL archive, folder of tokenize_geneformer, .parquet or .h5ad.",
+        help="Cells: folder of tokenize_geneformer, .parquet, or counts (SCDL archive, .h5ad, zarr, 10x .h5, mtx).",
     )
     results_path: Path = option_like(SharedFlags, "results_path")
     id_column: str | None = option_like(CellFlags, "id_column", None)

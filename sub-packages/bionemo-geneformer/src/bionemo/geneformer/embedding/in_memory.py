@@ -46,7 +46,8 @@ def embed_anndata(
         adata: Raw counts, cells by genes; it is not changed.
         embedding: ``cls``: the first token's vector; ``cell``: the mean over genes; None: cell for V1, else cls.
         layer: 0 is the last, -1 the one before.
-        counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one, else X.
+        counts_layer: Key of ``layers``, ``"X"`` or ``"raw.X"``; None: the first of ``raw.X``, ``X`` and the layer
+            ``counts`` that holds counts.
         feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
         empty_cells: Whether a cell without known genes is an error, or gets NaN.
@@ -76,9 +77,8 @@ def embed_anndata(
         min_coverage=min_coverage,
         empty_cells="error" if empty_cells == "error" else "skip",
     )
-    cells = tokenize_counts(
-        open_adata(adata, layer=counts_layer, feature_type=feature_type), dictionaries, reading, name="adata"
-    )
+    source = open_adata(adata, layer=counts_layer, feature_type=feature_type, allow_fractions=allow_fractional_counts)
+    cells = tokenize_counts(source, dictionaries, reading, name="adata")
     embeddings = np.full((adata.n_obs, embedder.hidden_size), np.nan, dtype=np.float32)
     with progress_bar(total=len(cells.indices), unit="cell", description="Embedding") as bar:
         outputs = embedder.embed(cells.tokens, cells.indices, on_cells=bar.update)

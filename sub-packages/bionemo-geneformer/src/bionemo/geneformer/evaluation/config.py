@@ -15,7 +15,9 @@ from bionemo.geneformer.flag_groups import CellFlags, CountFlags
 class EvaluateGeneformerConfig:
     """Classify cell types by embeddings, by principal components and from variable genes, on the same folds."""
 
-    data_path: Path = option(help="Raw counts with cell types in obs: an .h5ad file or an SCDL archive.")
+    data_path: Path = option(
+        help="Raw counts with cell types in obs: SCDL archive, .h5ad, zarr store, 10x .h5 or mtx folder."
+    )
     embeddings_path: tuple[str, ...] = option(
         help="Embeddings by cell id: folders of infer_geneformer or .h5ad files with X_geneformer; or NAME=PATH."
     )

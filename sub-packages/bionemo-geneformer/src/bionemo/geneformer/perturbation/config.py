@@ -27,7 +27,10 @@ class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags,
 
     checkpoint_path: Path | None = option_like(ModelSourceFlags, "checkpoint_path", None)
     data_path: Path | None = option(
-        None, group=DATA, help="Cells: folder of tokenize_geneformer, .parquet, .h5ad or SCDL archive; required."
+        None,
+        group=DATA,
+        help="Cells, required: folder of tokenize_geneformer, .parquet, or counts (SCDL archive, .h5ad, zarr, "
+        "10x .h5, mtx).",
     )
     results_path: Path = option_like(SharedFlags, "results_path", group=DATA)
     id_column: str | None = option_like(CellFlags, "id_column", None)

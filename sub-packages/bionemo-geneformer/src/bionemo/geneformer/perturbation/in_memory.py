@@ -42,7 +42,8 @@ def perturb_anndata(
         dictionaries: The model's, with medians.
         adata: Raw counts, cells by genes.
         settings: What to do.
-        counts_layer: Key of ``layers`` with the counts, or ``"X"``; None: the raw matrix where there is one.
+        counts_layer: Key of ``layers``, ``"X"`` or ``"raw.X"``; None: the first of ``raw.X``, ``X`` and the layer
+            ``counts`` that holds counts.
         feature_type: Value of ``var["feature_types"]`` in multimodal data; None: gene expression.
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
         allow_fractional_counts: Whether counts may be fractional.
@@ -70,9 +71,8 @@ def perturb_anndata(
         min_coverage=min_coverage,
         empty_cells="skip",
     )
-    cells = tokenize_counts(
-        open_adata(adata, layer=counts_layer, feature_type=feature_type), dictionaries, reading, name="adata"
-    )
+    source = open_adata(adata, layer=counts_layer, feature_type=feature_type, allow_fractions=allow_fractional_counts)
+    cells = tokenize_counts(source, dictionaries, reading, name="adata")
     job = build_job(
         settings,
         tokenizer,

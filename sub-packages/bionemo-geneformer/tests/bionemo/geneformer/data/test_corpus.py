@@ -6,7 +6,7 @@ import pytest
 
 from bionemo.core.errors import DataError
 from bionemo.geneformer.data.corpus import AnyGenes, Corpus, EnsemblGenes, medians_of_genes
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.testing.cells import make_cells
 
 
@@ -21,7 +21,7 @@ def adata_of(cells, genes=None):
 
 def build(*adatas, **options):
     options = {"known": EnsemblGenes(), "gene_names": {}, "gene_mapping": {}} | options
-    return Corpus([AnnDataCounts(adata, name=f"data{i}") for i, adata in enumerate(adatas)], **options)
+    return Corpus([open_adata(adata, name=f"data{i}") for i, adata in enumerate(adatas)], **options)
 
 
 def medians_by_hand(*parts):
@@ -68,8 +68,12 @@ def test_genes_of_a_vocabulary_alone_and_of_enough_cells():
 def test_counts_are_checked_on_the_way():
     adata = adata_of(FIRST)
     adata.X = adata.X.toarray() + 0.25
+    with pytest.raises(DataError, match=r"data0: no counts found.* X: no counts: 0\.25 to .*--counts-layer"):
+        build(adata)
+    source = open_adata(adata, layer="X", name="data0")
+    corpus = Corpus([source], known=EnsemblGenes(), gene_names={}, gene_mapping={})
     with pytest.raises(DataError, match=r"data0: X: cell 0 has the value \d+\.25"):
-        build(adata).find_medians(max_memory_mb=100)
+        corpus.find_medians(max_memory_mb=100)
 
 
 def test_identifiers_as_they_are():

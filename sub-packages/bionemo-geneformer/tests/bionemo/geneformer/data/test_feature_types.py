@@ -66,7 +66,7 @@ def test_ranks_are_those_of_the_rna_alone(
     options: dict[str, Any], expected: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert tokens_of(open_adata(cite_seq(**options), name="pbmc")) == expected
-    assert "20 features of the type Gene Expression are used; left out are 2 Antibody Capture" in caplog.text
+    assert "20 of 22 features are taken (Gene Expression); left out: 2 Antibody Capture" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:Variable names are not unique")
@@ -94,12 +94,14 @@ def test_another_type_on_request_and_what_cannot_be_chosen() -> None:
     tokens = tokens_of(open_adata(cite_seq(), feature_type="Antibody Capture"))
     vocab = DICTIONARIES.tokenizer.vocab
     assert tokens == [[2, *sorted(vocab[RNA.gene_ids[number]] for number in ANTIBODIES), 3]] * 6
-    with pytest.raises(DataError, match=r"no feature is of the type Peaks; there are Gene Expression \(20\), Antib"):
+    with pytest.raises(
+        DataError, match=r"no feature is of type 'Peaks'; found 20 Gene Expression, 2 Antib.* \(--feature-type\)"
+    ):
         open_adata(cite_seq(), feature_type="Peaks")
-    with pytest.raises(DataError, match=r"the gene table has no feature types, so that 'Peaks' \(--feature-type\)"):
+    with pytest.raises(DataError, match=r"no column feature_types in var, so 'Peaks' \(--feature-type\)"):
         open_adata(cite_seq(types=None), feature_type="Peaks")
     only = cite_seq()[:, 10:12]
-    with pytest.raises(DataError, match=r"of the type Gene Expression; there are Antibody Capture \(2\)"):
+    with pytest.raises(DataError, match=r"of type 'Gene Expression'; found 2 Antibody Capture"):
         open_adata(only)
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.open_cells import Cells, CountReading, open_cells
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
@@ -71,7 +71,9 @@ def test_metadata_are_the_same_from_counts_and_tokens(kind: str, tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")
-def test_barcodes_of_several_samples_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_barcodes_of_several_samples_are_told_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adata = COUNTS.to_anndata()
     adata.obs.index = ["AAC", "AAG", "AAT", "AAC", "AAG", "CCA", "CCG", "CCT"]
     adata.write_h5ad(tmp_path / "cells.h5ad")
@@ -80,9 +82,13 @@ def test_barcodes_of_several_samples_are_told_apart(tmp_path: Path, caplog: pyte
     assert "cells.h5ad: 4 cells share their id with another cell" in caplog.text
     # Tokens keep the numbers of the rows in the file, although a cell before them is left out.
     adata.obs["filter_pass"] = [0, *[1] * 7]
-    source = TokenizedOnRead(AnnDataCounts(adata), DICTIONARIES)
+    source = TokenizedOnRead(open_adata(adata), DICTIONARIES)
     tokens = write_tokenized(source, tmp_path / "tokens", TokenizeOptions(filter_pass=True))
     assert open_cells(tokens, DICTIONARIES, CountReading()).ids.tolist() == expected[1:]
+    # Tokens of earlier versions hold the barcodes as they were.
+    monkeypatch.setattr("bionemo.geneformer.data.write_tokenized.distinct_ids", lambda ids, _: ids)
+    old = write_tokenized(source, tmp_path / "old", TokenizeOptions(filter_pass=False))
+    assert open_cells(old, DICTIONARIES, CountReading()).ids.tolist() == expected
 
 
 def test_metadata_are_read_when_they_are_asked_for() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import DataError
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import load_dictionaries
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 
@@ -41,7 +41,7 @@ def dictionaries():
 
 def test_tokens_are_those_of_the_published_algorithm(pbmc, dictionaries, check_cell):
     adata, _ = pbmc
-    cells = TokenizedOnRead(AnnDataCounts(adata), dictionaries)
+    cells = TokenizedOnRead(open_adata(adata), dictionaries)
     tokens, lengths = cells.read(np.arange(700))
     names = dictionaries.tokenizer.gene_to_ens
     genes = [names.get(symbol, symbol) for symbol in adata.var_names]
@@ -61,10 +61,14 @@ def test_tokens_are_those_of_the_published_algorithm(pbmc, dictionaries, check_c
 
 def test_the_shipped_normalized_values_are_refused(pbmc, dictionaries):
     _, shipped = pbmc
+    with pytest.raises(
+        DataError, match=r"raw\.X: no counts: .*, log-normalized by their range; X: no counts: .* negat"
+    ):
+        open_adata(shipped)
     with pytest.raises(DataError, match="the data look log-normalized, and ranking needs raw counts"):
-        TokenizedOnRead(AnnDataCounts(shipped), dictionaries)
+        TokenizedOnRead(open_adata(shipped, layer="raw.X"), dictionaries)
     with pytest.raises(DataError, match="Raw counts are not negative: was it scaled"):
-        TokenizedOnRead(AnnDataCounts(shipped, layer="X"), dictionaries)
+        TokenizedOnRead(open_adata(shipped, layer="X"), dictionaries)
 
 
 def test_symbols_without_a_symbol_dictionary_are_refused_with_the_way_out(pbmc, dictionaries):
@@ -72,6 +76,6 @@ def test_symbols_without_a_symbol_dictionary_are_refused_with_the_way_out(pbmc, 
     dictionaries.tokenizer.gene_to_ens, names = {}, dictionaries.tokenizer.gene_to_ens
     try:
         with pytest.raises(DataError, match=r"no gene is known: 'index' holds .* for symbols give --gene-names"):
-            TokenizedOnRead(AnnDataCounts(adata), dictionaries)
+            TokenizedOnRead(open_adata(adata), dictionaries)
     finally:
         dictionaries.tokenizer.gene_to_ens = names

@@ -10,7 +10,7 @@ import pytest
 
 from bionemo.core.errors import ConfigError, DataError, DataFileError, FormatError
 from bionemo.core.files import is_leftover
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.data.tokenized_cells import open_tokenized
@@ -42,7 +42,7 @@ def make_adata():
 
 
 def cells_of(adata=None):
-    return TokenizedOnRead(AnnDataCounts(make_adata() if adata is None else adata), DICTIONARIES)
+    return TokenizedOnRead(open_adata(make_adata() if adata is None else adata), DICTIONARIES)
 
 
 def lists(path):
@@ -141,11 +141,11 @@ def test_bad_input_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="cell 89 has no counts of known genes"):
         write_tokenized(cells_of(adata), tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     cells = cells_of()
-    cells.source._matrix.data[-1] = 0.5
+    cells.source._source._matrix.group["data"][-1] = 0.5
     with pytest.raises(DataError, match=r"cell 89 has the value 0\.5"):
         write_tokenized(cells, tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     cells.min_coverage = 0.999
-    cells.source._matrix.data[-1] = 1
+    cells.source._source._matrix.group["data"][-1] = 1
     with pytest.raises(DataError, match="the vocabulary knows"):
         write_tokenized(cells, tmp_path / "t", TokenizeOptions(cells_per_shard=10))
     assert list(tmp_path.iterdir()) == []

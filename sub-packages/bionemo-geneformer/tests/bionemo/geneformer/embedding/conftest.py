@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bionemo.geneformer.api import build_geneformer, geneformer_config, save_geneformer
-from bionemo.geneformer.data.count_sources import AnnDataCounts
+from bionemo.geneformer.data.count_sources import open_adata
 from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.data.tokenize_on_read import TokenizedOnRead
 from bionemo.geneformer.data.write_tokenized import TokenizeOptions, write_tokenized
@@ -80,6 +80,6 @@ def make_files(folder: Path, variant: str) -> EmbeddingFiles:
     adata = cells.to_anndata()
     adata.write_h5ad(folder / "cells.h5ad")
     SingleCellMemMapDataset.from_h5ad(folder / "cells.h5ad", folder / "archive", use_X_not_raw=True)
-    counts = TokenizedOnRead(AnnDataCounts(adata), dictionaries, max_length=CONTEXT)
+    counts = TokenizedOnRead(open_adata(adata), dictionaries, max_length=CONTEXT)
     tokens = write_tokenized(counts, folder / "tokens", TokenizeOptions(obs_columns=("cell_type",)))
     return EmbeddingFiles(cells, dictionaries, folder / "model", folder / "cells.h5ad", folder / "archive", tokens)

@@ -70,7 +70,9 @@ def test_what_cannot_be_embedded_is_refused(embedding_files):
     with pytest.raises(ConfigError, match="layer 1: expected 0"):
         model.embed(adata, layer=1)
     adata.X = np.log1p(adata.X.toarray())
-    with pytest.raises(DataError, match="ranking needs raw counts"):
+    with pytest.raises(
+        DataError, match=r"log-normalized by their range\. Ranking needs raw counts: name a matrix with counts_layer"
+    ):
         model.embed(adata)
     model.dictionaries = model.dictionaries._replace(medians={})
     with pytest.raises(ConfigError, match="gene_medians: the checkpoint holds none"):

@@ -265,7 +265,7 @@ def test_input_of_another_kind_is_refused(tmp_path, embedding_files, capsys):
     (tmp_path / "tokens.json").write_text(json.dumps(swapped))
     refused("the vocabulary's fingerprint is", "--token-dictionary", tmp_path / "tokens.json")
     normalized = change(files, tmp_path, lambda adata: setattr(adata, "X", np.log1p(files.cells.counts.toarray())))
-    refused("ranking needs raw counts", data=normalized)
+    refused("log-normalized by their range. Ranking needs raw counts", data=normalized)
     nothing = change(files, tmp_path, lambda adata: setattr(adata, "X", adata.X * 0))
     refused("none of the 30 cells has counts of known genes", "--empty-cells", "skip", data=nothing)
     empty = tmp_path / "empty.parquet"

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 sklearn = pytest.importorskip("sklearn")
 
 from bionemo.core.errors import DataError  # noqa: E402 after the check that its extra is installed
-from bionemo.geneformer.data.count_sources import AnnDataCounts  # noqa: E402
+from bionemo.geneformer.data.count_sources import open_adata  # noqa: E402
 from bionemo.geneformer.evaluation.baselines import (  # noqa: E402
     log_normalized,
     principal_components,
@@ -66,7 +66,7 @@ def test_mixing_is_none_for_batches_apart_and_whole_for_a_random_draw():
 def test_baselines_of_counts():
     cells = make_cells(60, 40, seed=1)
     dense = cells.counts.toarray().astype(np.float64)
-    matrix = log_normalized(AnnDataCounts(cells.to_anndata()), np.array([5, 3, 40]))
+    matrix = log_normalized(open_adata(cells.to_anndata()), np.array([5, 3, 40]))
     rows = dense[[5, 3, 40]]
     expected = np.log1p(rows / rows.sum(axis=1, keepdims=True) * 10_000)
     np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-6)
@@ -81,4 +81,4 @@ def test_baselines_of_counts():
     adata = cells.to_anndata()
     adata.X = np.where(np.arange(60)[:, None] == 3, 0, dense)
     with pytest.raises(DataError, match="cell 3 has no counts"):
-        log_normalized(AnnDataCounts(adata), np.array([5, 3]))
+        log_normalized(open_adata(adata), np.array([5, 3]))

@@ -114,7 +114,7 @@ def test_cells_are_drawn_and_rare_or_unlabeled_ones_left_out(files):
         ({}, ("--id-column", "cell_type"), "cell ids repeat"),
         ({}, ("--num-folds", 1), "--num-folds 1: must be at least 2"),
         ({}, ("--num-folds", 100), "fewer than two types have 100 cells"),
-        ({}, ("--counts-layer", "raw"), "no layer 'raw'"),
+        ({}, ("--counts-layer", "raw"), "no matrix 'raw'"),
         ({"embeddings": ("none",)}, (), "holds no cells.parquet"),
         ({"embeddings": ("good", "good")}, (), "the name 'good' is taken"),
         ({"embeddings": ("PCA=good",)}, (), "the name 'PCA' is taken"),

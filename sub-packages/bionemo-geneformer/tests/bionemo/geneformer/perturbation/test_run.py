@@ -271,10 +271,10 @@ def test_bad_settings_are_one_line_and_leave_nothing(
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda adata: setattr(adata, "X", np.log1p(adata.X.toarray())), "ranking needs raw counts"),
-        (lambda adata: setattr(adata, "X", adata.X.toarray() / adata.X.sum(1) * 1e4), "the data look normalized"),
-        (lambda adata: setattr(adata, "X", -adata.X.toarray()), "Raw counts are not negative"),
-        (lambda adata: setattr(adata, "X", adata.X.toarray() + 0.5), "has the value"),
+        (lambda adata: setattr(adata, "X", np.log1p(adata.X.toarray())), "Ranking needs raw counts"),
+        (lambda adata: setattr(adata, "X", adata.X.toarray() / adata.X.sum(1) * 1e4), "X: no counts: "),
+        (lambda adata: setattr(adata, "X", -adata.X.toarray()), " negative of "),
+        (lambda adata: setattr(adata, "X", adata.X.toarray() + 0.5), "--allow-fractional-counts"),
         (lambda adata: setattr(adata, "X", adata.X * 0), "none of the 16 cells has counts of known genes"),
         (lambda adata: adata._inplace_subset_obs([]), "holds no cells"),
         (lambda adata: rename_genes(adata, "ENSMUSG"), "genes of mouse, such as ENSMUSG00000000000"),

@@ -76,7 +76,7 @@ def test_files_and_archives_together_and_a_vocabulary_of_their_genes(files, caps
         (("--min-cells", 0), "--min-cells 0: expected at least 1"),
         (("--min-cells", 81), "No gene has a count in at least 81 cells"),
         (("--gene-column", "x"), "no gene column 'x'"),
-        (("--layer", "raw"), "no layer 'raw'"),
+        (("--layer", "raw"), "no matrix 'raw'"),
         (("--token-dictionary", "none.json"), "none.json: there is no such file"),
     ],
 )

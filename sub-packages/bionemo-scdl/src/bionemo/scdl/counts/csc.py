@@ -6,7 +6,10 @@ One pass counts the values of each row, a second drops every value into the regi
 files, a third sorts group by group.
 """
 
+import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,25 @@ from bionemo.scdl.io.row_chunks import row_chunks
 _SORTED_VALUES = 1 << 20
 
 
+class MappedParts(dict[str, np.ndarray]):
+    """Values, columns and row pointers in files of a folder; pickled as the way to them."""
+
+    def __init__(self, folder: Path, value_dtype: np.dtype) -> None:
+        """Map the files of a folder."""
+        self._made_of = folder, value_dtype
+        for name, dtype in (("data", value_dtype), ("indices", np.uint32), ("indptr", np.int64)):
+            is_empty = not (folder / name).stat().st_size
+            self[name] = np.empty(0, dtype) if is_empty else np.memmap(folder / name, dtype, "r")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MappedParts, self._made_of
+
+
+def _remove(folder: Path, process_id: int) -> None:
+    if os.getpid() == process_id:  # not where a worker process ends
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class CscMatrix:
     """A sparse matrix stored by columns."""
 
@@ -43,7 +65,7 @@ class CscMatrix:
             scratch_dir: Where to sort; the system's folder for temporary files unless given.
         """
         self.group, self.name, self.scratch_dir = group, name, scratch_dir
-        self._by_rows: tuple[CsrMatrix, tempfile.TemporaryDirectory[str]] | None = None
+        self.by_rows: CsrMatrix | None = None  # once a row was read by its number
         self.shape = sparse_shape(group, name)
         check_parts(group, name, self.shape[1])
 
@@ -73,10 +95,11 @@ class CscMatrix:
 
     def read(self, rows: np.ndarray) -> Rows:
         """Return rows by their numbers; the first call sorts the whole matrix into temporary files."""
-        if self._by_rows is None:
-            folder = tempfile.TemporaryDirectory(dir=self.scratch_dir, prefix="csr-")
-            self._by_rows = self._sorted_into(Path(folder.name)), folder
-        return self._by_rows[0].read(rows)
+        if self.by_rows is None:
+            folder = Path(tempfile.mkdtemp(dir=self.scratch_dir, prefix="csr-"))
+            weakref.finalize(self, _remove, folder, os.getpid())
+            self.by_rows = self._sorted_into(folder)
+        return self.by_rows.read(rows)
 
     def sample(self) -> ValueSummary:
         """Summarize some of the values."""
@@ -89,18 +112,18 @@ class CscMatrix:
                 block.values.tofile(values)
                 block.columns.astype(np.uint32).tofile(columns)
                 pointers.append(np.cumsum(block.lengths) + pointers[-1][-1])
-        parts = {
-            name: np.memmap(folder / name, dtype, "r") if (folder / name).stat().st_size else np.empty(0, dtype)
-            for name, dtype in (("data", self.group["data"].dtype), ("indices", np.dtype(np.uint32)))
-        }
-        return CsrMatrix(parts | {"indptr": np.concatenate(pointers)}, self.name, self.shape)
+        np.concatenate(pointers).tofile(folder / "indptr")
+        return CsrMatrix(MappedParts(folder, self.group["data"].dtype), self.name, self.shape)
 
     def _columns(self, max_elements: int, *, with_values: bool) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
         """Column, row and value of every stored value, in the file's order, so many at a time."""
         pointers = self.group["indptr"][:].astype(np.int64)
         data, indices = self.group["data"], self.group["indices"]
         if int(pointers[0]) != 0 or (np.diff(pointers) < 0).any() or int(pointers[-1]) > data.shape[0]:
-            raise FormatError(f"{self.name}: the column pointers do not fit the values. The file is damaged.")
+            raise FormatError(
+                f"{self.name}: the column pointers do not fit the {data.shape[0]:,} values, as where 32-bit pointers "
+                "overflowed. Write the matrix again with 64-bit pointers."
+            )
         for start in range(0, int(pointers[-1]), max_elements):
             stop = min(start + max_elements, int(pointers[-1]))
             first = int(np.searchsorted(pointers, start, side="right")) - 1

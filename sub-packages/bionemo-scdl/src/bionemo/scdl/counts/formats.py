@@ -68,6 +68,17 @@ def is_store(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _ZARR_MARKS) or bool(path.is_dir() and find_mtx(path))
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a folder is an SCDL archive, or what is left of one."""
+    return any((path / name).is_file() for name in ("data.npy", "row_ptr.npy", "col_ptr.npy", "header.sch"))
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of the last change in ns, of a file or of all files of a folder."""
+    stats = [file.stat() for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()]
+    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+
 def _open_folder(path: Path) -> Store:
     if any((path / mark).is_file() for mark in _ZARR_MARKS):
         group = open_zarr(path)
@@ -77,14 +88,23 @@ def _open_folder(path: Path) -> Store:
         return MtxFolder(matrices[0])
     if matrices:
         raise FormatError(f"{path}: holds {len(matrices)} matrices: {matrices[0].name}, ... Give one of these files.")
-    if (path / "data.npy").is_file() and (path / "col_ptr.npy").is_file():
+    if is_archive(path):
         raise FormatError(f"{path}: is an SCDL archive already. Open it with SingleCellMemMapDataset.open.")
-    if any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json")):
+    if (path / "dataset_dict.json").is_file():
+        splits = sorted(folder.name for folder in path.iterdir() if folder.is_dir()) or ["train"]
+        raise FormatError(
+            f"{path}: is a Hugging Face DatasetDict with the splits {', '.join(splits)}. A split holds tokens, no "
+            f"counts; where tokens are read, give one: {path / splits[0]}"
+        )
+    if any((path / name).is_file() for name in ("state.json", "dataset_info.json")):
         raise FormatError(f"{path}: is a Hugging Face data set of tokens, not of counts.")
     files = sorted(path.glob("*.h5ad"))
     if files:
-        raise FormatError(f"{path}: is a folder of {len(files)} h5ad files. Give one file, or convert the folder.")
-    raise FormatError(f"{path}: holds neither a zarr store nor matrix.mtx. Give an h5ad file.")
+        raise FormatError(
+            f"{path}: is a folder of {len(files)} h5ad files. Give one of them, or make one archive of all: "
+            f"convert_h5ad_to_scdl --data-path {path} --save-path ARCHIVE"
+        )
+    raise FormatError(f"{path}: holds neither an SCDL archive nor a zarr store nor matrix.mtx. Give an h5ad file.")
 
 
 def _open_file(path: Path) -> Store:

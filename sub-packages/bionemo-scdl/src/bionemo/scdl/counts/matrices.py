@@ -15,6 +15,7 @@ import numpy as np
 from bionemo.core.errors import DataError, FormatError
 from bionemo.scdl.counts.values import ValueSummary
 from bionemo.scdl.io.row_chunks import row_chunks
+from bionemo.scdl.io.row_gather import gather_rows
 
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -22,6 +23,7 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _POINTER_WINDOW = 1 << 20
 _SAMPLE_WINDOWS, SAMPLE_VALUES = 5, 1 << 15
+_MAX_GAP = 1 << 12  # stored values between two rows of a file that are read along rather than in two requests
 
 
 @dataclass(frozen=True)
@@ -96,20 +98,26 @@ class CsrMatrix:
     def read(self, rows: np.ndarray) -> Rows:
         """Return rows by their numbers; see `Matrix`."""
         data, indices = self.group["data"], self.group["indices"]
-        if self._pointers is None:
-            pointers = np.asarray(self.group["indptr"][:]).astype(np.int64)
-            if int(pointers[0]) != 0 or (np.diff(pointers) < 0).any() or int(pointers[-1]) > data.shape[0]:
-                raise FormatError(f"{self.name}: the row pointers do not fit the values. The file is damaged.")
-            self._pointers = pointers
-        starts, ends = self._pointers[rows], self._pointers[rows + 1]
-        row_ptr = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(ends - starts, out=row_ptr[1:])
-        values, columns = np.empty(row_ptr[-1], data.dtype), np.empty(row_ptr[-1], np.int64)
-        for run in _runs(starts[1:] == ends[:-1], len(rows)):
-            here, there = slice(row_ptr[run.start], row_ptr[run.stop]), slice(starts[run.start], ends[run.stop - 1])
-            values[here], columns[here] = data[there], indices[there]
+        pointers = self._checked_pointers()
+        starts, ends = pointers[rows], pointers[rows + 1]
+        if not isinstance(data, np.ndarray):
+            data, indices, starts, ends = _read_spans(data, indices, starts, ends)
+        values, columns, row_ptr = gather_rows(data, indices, starts, ends)
         check_columns(columns, self.shape[1], self.name)
-        return values, columns.astype(np.int32), row_ptr
+        return values, columns.astype(np.int32, copy=False), row_ptr
+
+    def _checked_pointers(self) -> np.ndarray:
+        """[R + 1] int64, read once; 32-bit pointers wrap around at 2**31 values."""
+        if self._pointers is None:
+            pointers = np.asarray(self.group["indptr"][:]).astype(np.int64, copy=False)
+            num_values = self.group["data"].shape[0]
+            if int(pointers[0]) != 0 or (np.diff(pointers) < 0).any() or int(pointers[-1]) > num_values:
+                raise FormatError(
+                    f"{self.name}: the row pointers do not fit the {num_values:,} values, as where 32-bit pointers "
+                    "overflowed. Write the matrix again with 64-bit pointers."
+                )
+            self._pointers = pointers
+        return self._pointers
 
     def sample(self) -> ValueSummary:
         """Summarize some of the values; see `Matrix`."""
@@ -138,9 +146,12 @@ class DenseMatrix:
 
     def read(self, rows: np.ndarray) -> Rows:
         """Return rows by their numbers; see `Matrix`."""
-        dense = np.empty((len(rows), self.shape[1]), self.dataset.dtype)
-        for run in _runs(rows[1:] == rows[:-1] + 1, len(rows)):
-            dense[run] = self.dataset[int(rows[run.start]) : int(rows[run.stop - 1]) + 1]
+        wanted, places = np.unique(rows, return_inverse=True)
+        dense = np.empty((len(wanted), self.shape[1]), self.dataset.dtype)
+        for run in _runs(wanted[1:] == wanted[:-1] + 1, len(wanted)):
+            dense[run] = self.dataset[int(wanted[run.start]) : int(wanted[run.stop - 1]) + 1]
+        if not np.array_equal(places, np.arange(len(rows))):
+            dense = dense[places]
         row_of, columns = np.nonzero(dense)
         row_ptr = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(np.bincount(row_of, minlength=len(rows)), out=row_ptr[1:])
@@ -158,6 +169,32 @@ def sample_values(array: Any, length: int) -> ValueSummary:
     for start in sorted({last * window // (_SAMPLE_WINDOWS - 1) for window in range(_SAMPLE_WINDOWS)}):
         summary.add(ValueSummary.of(np.asarray(array[start : min(start + length, num_entries)])))
     return summary
+
+
+def _read_spans(data: Any, indices: Any, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Read rows of a file into memory, each once and in the order of the file, which chunks are unpacked in.
+
+    Args:
+        data: Stored values of the file.
+        indices: Their column numbers.
+        starts: [B] int64, first value of each row.
+        ends: [B] int64, end of each row.
+
+    Returns:
+        Values and column numbers in memory, and the starts and ends of the rows there.
+    """
+    order = np.argsort(starts, kind="stable")
+    first, last = starts[order], np.maximum.accumulate(ends[order])
+    places = np.empty(len(starts), dtype=np.int64)
+    spans, length = [], 0
+    for run in _runs(first[1:] - last[:-1] <= _MAX_GAP, len(starts)):
+        spans.append((length, int(first[run.start]), int(last[run.stop - 1])))
+        places[order[run]] = first[run] - first[run.start] + length
+        length += spans[-1][2] - spans[-1][1]
+    values, columns = np.empty(length, data.dtype), np.empty(length, indices.dtype)
+    for place, start, end in spans:
+        values[place : place + end - start], columns[place : place + end - start] = data[start:end], indices[start:end]
+    return values, columns, places, places + ends - starts
 
 
 def _runs(follows: np.ndarray, length: int) -> Iterator[slice]:
@@ -188,5 +225,9 @@ def check_parts(group: Any, name: str, num_slots: int) -> None:
 
 def check_columns(columns: np.ndarray, width: int, name: str) -> None:
     """Refuse column numbers outside of the matrix."""
-    if columns.size and (int(columns.max()) >= width or int(columns.min()) < 0):
-        raise DataError(f"{name}: an index of {int(columns.max())} in a matrix of {width}. The file is damaged.")
+    if not columns.size:
+        return
+    unsigned = columns.view(columns.dtype.str.replace("i", "u"))  # negative numbers are the highest
+    if int(unsigned.max()) >= width:
+        found = int(columns[int(unsigned.argmax())])
+        raise DataError(f"{name}: an index of {found} in a matrix of {width}. The file is damaged.")

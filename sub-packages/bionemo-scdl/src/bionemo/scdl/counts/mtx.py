@@ -39,17 +39,21 @@ class MtxFolder:
         self._barcodes = _read_table(_beside(path, ("barcodes.tsv",)))
         self._features = _read_table(_beside(path, ("features.tsv", "genes.tsv")))
         self._path = path
+        self._matrix: Matrix | None = None
 
     def matrix(self, key: str, scratch_dir: Path | None) -> Matrix:
         """Read the matrix; genes by cells in the file."""
         from scipy.io import mmread
         from scipy.sparse import csr_matrix
 
+        if self._matrix is not None:
+            return self._matrix
         try:
             matrix = csr_matrix(mmread(self._path).T)  # entries given twice are summed
         except Exception as error:  # SciPy raises ValueError, IndexError, OSError, EOFError, OverflowError
             raise FormatError(f"{self._path}: cannot be read as a Matrix Market file ({error}).") from error
-        return matrix_in_memory(matrix, self.name)
+        self._matrix = matrix_in_memory(matrix, self.name)
+        return self._matrix
 
     def obs(self) -> "pd.DataFrame":
         """Return the barcodes."""

@@ -5,6 +5,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bionemo.core.errors import FormatError
 from bionemo.scdl.counts.csc import CscMatrix
 from bionemo.scdl.counts.matrices import CsrMatrix, DenseMatrix, Matrix
@@ -48,3 +50,11 @@ def matrix_in_memory(matrix: Any, name: str) -> Matrix:
     if len(getattr(matrix, "shape", ())) == 2:
         return DenseMatrix(matrix, name)
     raise FormatError(f"{name}: is a {type(matrix).__name__}, expected a dense or sparse matrix.")
+
+
+def portable_matrix(matrix: Matrix) -> Matrix | None:
+    """Return the matrix if it can go to another process, None if it reads an open file."""
+    if isinstance(matrix, CscMatrix):
+        return matrix.by_rows
+    stored = matrix.dataset if isinstance(matrix, DenseMatrix) else getattr(matrix, "group", {}).get("data")
+    return matrix if isinstance(stored, np.ndarray) else None

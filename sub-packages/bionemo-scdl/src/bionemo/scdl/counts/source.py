@@ -14,8 +14,9 @@ from bionemo.core.errors import DataError, FormatError
 from bionemo.scdl.counts.feature_types import GENE_EXPRESSION, select_features
 from bionemo.scdl.counts.formats import open_store
 from bionemo.scdl.counts.matrices import Matrix, RowBlock, Rows
+from bionemo.scdl.counts.open_matrix import portable_matrix
 from bionemo.scdl.counts.stores import AnnDataObject, Store
-from bionemo.scdl.counts.values import ValueSummary
+from bionemo.scdl.counts.values import ValueSummary, first_wrong_value
 
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """``raw.X`` if it holds counts, else ``X``, else the layer ``counts``."""
+ADVICE = "Name the matrix to take."
+_PLACES = ("raw.X", "X", "layers/counts")
 
 
 class CountSource:
@@ -39,8 +42,17 @@ class CountSource:
         summary: What the values seen so far look like.
     """
 
-    def __init__(self, store: Store, matrix_name: str, feature_type: str, *, counts: bool, scratch: Path | None):
-        self._store, self.matrix_name, self._counts = store, matrix_name, counts
+    def __init__(
+        self,
+        store: Store,
+        matrix_name: str,
+        feature_type: str,
+        *,
+        counts: bool,
+        scratch: Path | None = None,
+        path: Path | None = None,
+    ):
+        self._store, self.matrix_name, self._counts, self._path = store, matrix_name, counts, path
         self._matrix: Matrix = store.matrix(matrix_name, scratch)
         self.name, num_cells = self._matrix.name, self._matrix.shape[0]
         var, self.obs = store.var(matrix_name), store.obs()
@@ -49,7 +61,7 @@ class CountSource:
                 f"{self.name} has shape {self._matrix.shape}, but there are {len(self.obs)} cells and "
                 f"{len(var)} genes."
             )
-        selection = select_features(var, feature_type, self.name)
+        selection = select_features([var], feature_type, self.name)
         self._kept, self.report = selection.kept, selection.report
         self.var = var if self._kept is None else var.iloc[self._kept]
         self.shape = (num_cells, len(self.var))
@@ -62,6 +74,20 @@ class CountSource:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to an open file: a copy in another process opens the file again."""
+        if self._path is None:
+            return self.__dict__ | {"_matrix": None}
+        return self.__dict__ | {"_store": None, "_matrix": portable_matrix(self._matrix)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._store is None and self._matrix is None:
+            assert self._path is not None
+            self._store = open_store(self._path)
+        if self._matrix is None:
+            self._matrix = self._store.matrix(self.matrix_name, None)
+
     def __enter__(self) -> Self:
         return self
 
@@ -72,7 +98,8 @@ class CountSource:
 
     def close(self) -> None:
         """Close the file."""
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
 
     def blocks(self, max_elements: int = 1 << 21, max_rows: int = 1 << 20) -> Iterator[RowBlock]:
         """Iterate over all cells in order, at most so many stored values and cells at a time.
@@ -86,11 +113,13 @@ class CountSource:
             values, columns, lengths = block.values, block.columns, block.lengths
             if self._column_map is not None:
                 values, columns, lengths = _selected(values, columns, lengths, self._column_map)
-            self._check(values, lengths, block.first)
+            self._check(values, lengths, np.arange(block.first, block.first + lengths.size))
             yield RowBlock(block.first, lengths, values, columns)
 
     def read(self, rows: np.ndarray) -> Rows:
         """Return cells by their numbers: values [K], columns [K] int32 and row pointers [B + 1] int64.
+
+        Where counts were not asked for, the values are not looked at.
 
         Raises:
             DataError: A value is no count, and counts were asked for.
@@ -104,7 +133,8 @@ class CountSource:
         if self._column_map is not None:
             values, columns, lengths = _selected(values, columns, lengths, self._column_map)
             columns, row_ptr = columns.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)])
-        self._check(values, lengths, None if rows.size != 1 else int(rows[0]))
+        if self._counts:
+            self._check(values, lengths, rows)
         return values, columns, row_ptr
 
     def graph(self, key: str) -> Any:
@@ -125,20 +155,18 @@ class CountSource:
         ) as error:  # of h5py and zarr, for damaged files
             raise FormatError(f"{self.name}: cannot be read ({error}). The file is damaged.") from error
 
-    def _check(self, values: np.ndarray, lengths: np.ndarray, first: int | None) -> None:
+    def _check(self, values: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> None:
         try:
             found = ValueSummary.of(values)
         except DataError as error:
             raise DataError(f"{self.name}: {error}.") from error
         self.summary.add(found)
         if self._counts and not found.are_counts:
-            is_wrong = ~((values >= 0) & (values == np.rint(values)) & np.isfinite(values))
-            position = int(np.flatnonzero(is_wrong)[0])
-            row = int(np.searchsorted(np.cumsum(lengths), position, side="right"))
-            place = "" if first is None else f" in row {first + row}"
+            position = first_wrong_value(values) or 0
+            row = int(rows[np.searchsorted(np.cumsum(lengths), position, side="right")])
             raise DataError(
-                f"{self.name}: the value {values[position]}{place} is no count; expected whole numbers of 0 or more. "
-                f"{found}. Choose another matrix."
+                f"{self.name}: the value {values[position]} in row {row} is no count; expected whole numbers of 0 or "
+                f"more. {found}. Choose another matrix."
             )
 
 
@@ -148,6 +176,8 @@ def open_counts(
     matrix: str = AUTO,
     feature_type: str = GENE_EXPRESSION,
     require_counts: bool = True,
+    allow_fractions: bool = False,
+    advice: str = ADVICE,
     name: str = "adata",
     scratch_dir: Path | None = None,
 ) -> CountSource:
@@ -159,6 +189,9 @@ def open_counts(
             ``"raw.X"``, ``"X"``, ``"layers/NAME"`` (also ``"NAME"``).
         feature_type: Columns to take where ``var`` has a column of feature types; ``"all"`` for all.
         require_counts: Whether every value that is read must be a count.
+        allow_fractions: Whether ``"auto"``, where nothing holds counts, takes the first of the three whose values are
+            not negative: estimated counts.
+        advice: End of the message where nothing holds counts: how the caller names a matrix.
         name: For messages about an AnnData object.
         scratch_dir: Where a matrix stored by columns may be sorted.
 
@@ -171,14 +204,15 @@ def open_counts(
     is_path = isinstance(source, str | os.PathLike)
     store: Store = open_store(Path(source)) if is_path else AnnDataObject(source, name)  # type: ignore[arg-type]
     try:
-        chosen = choose_matrix(store, matrix)
-        return CountSource(store, chosen, feature_type, counts=require_counts, scratch=scratch_dir)
+        chosen = choose_matrix(store, matrix, allow_fractions=allow_fractions, advice=advice)
+        path = Path(source).absolute() if is_path else None  # type: ignore[arg-type]
+        return CountSource(store, chosen, feature_type, counts=require_counts, scratch=scratch_dir, path=path)
     except BaseException:
         store.close()
         raise
 
 
-def choose_matrix(store: Store, matrix: str) -> str:
+def choose_matrix(store: Store, matrix: str, *, allow_fractions: bool = False, advice: str = ADVICE) -> str:
     """Return the name of the matrix to take; see `open_counts`.
 
     Raises:
@@ -187,19 +221,27 @@ def choose_matrix(store: Store, matrix: str) -> str:
     if matrix != AUTO:
         found = next((key for key in (matrix, f"layers/{matrix}") if key in store.matrices), None)
         if found is None:
-            raise DataError(f"{store.name}: no matrix {matrix!r}, found {store.matrices}.")
+            raise DataError(f"{store.name}: no matrix {matrix!r}, found {store.matrices}. {advice}")
         return found
     looks = {}
     for key in store.matrices:
-        if key in ("raw.X", "X", "layers/counts"):
+        if key in _PLACES:
             looks[key] = _look(store, key)
             if looks[key].are_counts:
                 return key
-    others = {key: _look(store, key) for key in store.matrices if key not in looks}
-    listed = "; ".join(f"{key}: {look}" for key, look in (looks | others).items()) or "it has no matrix"
-    raise DataError(
-        f"{store.name}: no counts found in raw.X, X or the layer counts. {listed}. Name the matrix to take."
-    )
+    if allow_fractions:
+        estimated = (key for key, look in looks.items() if not look.num_negative and not look.num_not_finite)
+        if (first := next(estimated, None)) is not None:
+            return first
+    raise DataError(f"{store.name}: no counts found in raw.X, X or the layer counts. {list_matrices(store)}. {advice}")
+
+
+def list_matrices(store: Store) -> str:
+    """Return what each matrix of a file looks like, in one line.
+
+    For example ``raw.X: counts, 1 to 812; X: no counts: 0.11 to 7.2, 301 not whole of 301 values looked at``.
+    """
+    return "; ".join(f"{key}: {_look(store, key)}" for key in store.matrices) or "It has no matrix"
 
 
 def _look(store: Store, key: str) -> ValueSummary:

@@ -9,6 +9,10 @@ import numpy as np
 from bionemo.core.errors import DataError
 
 
+LOG_MAXIMUM = 20.0
+"""Largest value of log-normalized data: the logarithm of counts per 10,000 or per million stays below."""
+
+
 @dataclass
 class ValueSummary:
     """What the stored values of a matrix look like.
@@ -88,4 +92,29 @@ class ValueSummary:
             )
             if number
         ]
-        return f"no counts: {bounds}, {', '.join(found)} of {self.num_values:,} values looked at"
+        text = f"no counts: {bounds}, {', '.join(found)} of {self.num_values:,} values looked at"
+        is_log = self.num_fractional and not self.num_negative and self.maximum < LOG_MAXIMUM
+        return f"{text}, log-normalized by their range" if is_log else text
+
+
+def first_wrong_value(values: np.ndarray, *, allow_fractions: bool = False) -> int | None:
+    """Return the position of the first value that is no count, None where all are.
+
+    Args:
+        values: [K] numbers.
+        allow_fractions: Whether estimated counts, which are not whole, are let through.
+
+    >>> first_wrong_value(np.array([1.0, 2.5])), first_wrong_value(np.array([1.0, 2.5]), allow_fractions=True)
+    (1, None)
+    """
+    if not len(values) or values.dtype.kind in "ub":
+        return None
+    if float(values.min()) >= 0:  # false for NaN
+        if values.dtype.kind == "i":
+            return None
+        if float(values.max()) < np.inf and (allow_fractions or np.array_equal(np.rint(values), values)):
+            return None
+    is_right = (values >= 0) & (values < np.inf)
+    if not allow_fractions:
+        is_right &= values == np.rint(values)
+    return int(np.argmin(is_right))

@@ -20,9 +20,9 @@ from bionemo.core.errors import ConfigError, DataError, MissingFileError
 from bionemo.core.files import atomic_directory, remove_leftovers
 from bionemo.core.progress import progress_bar
 from bionemo.scdl.counts.feature_types import ALL_FEATURES
-from bionemo.scdl.counts.formats import open_store
+from bionemo.scdl.counts.formats import open_store, size_and_time
 from bionemo.scdl.counts.matrices import RowBlock
-from bionemo.scdl.counts.source import CountSource, choose_matrix
+from bionemo.scdl.counts.source import AUTO, CountSource, choose_matrix, list_matrices
 from bionemo.scdl.counts.stores import Store
 from bionemo.scdl.index.feature_block import FeatureBlock
 from bionemo.scdl.index.row_feature_index import ObservedFeatureIndex, VariableFeatureIndex
@@ -131,7 +131,7 @@ def _write_archive(
     report = CastReport()
     col_dtype = smallest_uint_dtype(max(0, source.shape[1] - 1))
     with ArchiveWriter(folder, data_dtype=dtype, col_dtype=col_dtype) as writer:
-        _write_matrix(source, writer, options, report, size_bytes=_size_and_time(Path(h5ad_path))[0])
+        _write_matrix(source, writer, options, report, size_bytes=size_and_time(Path(h5ad_path))[0])
         if report.num_changed and options.on_loss == "error":
             raise DataError(f"{source.name} as {dtype}: {report.message('Full Dataset')}. Choose a wider dtype.")
         if options.neighbor_key is not None:
@@ -150,7 +150,7 @@ def _write_archive(
 
 def source_record(h5ad_path: str | os.PathLike[str], options: ConversionOptions) -> dict[str, Any]:
     """What an archive remembers of its source: enough to tell whether converting again would give the same."""
-    size_bytes, mtime_ns = _size_and_time(Path(h5ad_path))
+    size_bytes, mtime_ns = size_and_time(Path(h5ad_path))
     settings = {name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT}
     return {
         "path": str(Path(h5ad_path).absolute()),
@@ -202,15 +202,9 @@ def _recorded_source(archive_path: Path) -> dict[str, Any]:
     return recorded if isinstance(recorded, dict) else {}
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns, of a file or of all files of a folder."""
-    stats = [file.stat() for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()]
-    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-
-
 def _matrix_name(store: Store, options: ConversionOptions) -> str:
     if options.find_counts:
-        return choose_matrix(store, "auto")
+        return choose_matrix(store, AUTO, advice="Name a layer (--layer), or take X as it is (--use-X-not-raw).")
     if options.layer is not None:
         if f"layers/{options.layer}" not in store.matrices:
             found = [key.removeprefix("layers/") for key in store.matrices if key.startswith("layers/")]
@@ -218,11 +212,15 @@ def _matrix_name(store: Store, options: ConversionOptions) -> str:
         return f"layers/{options.layer}"
     if options.use_x_not_raw:
         if "X" not in store.matrices:
-            raise DataError("This file does not have count data; set use_X_not_raw=False to use raw counts instead.")
+            raise DataError(
+                "This file does not have count data; set use_X_not_raw=False to use raw counts instead. "
+                f"{store.name}: {list_matrices(store)}. Without --use-X-not-raw the converter finds the counts."
+            )
         return "X"
     if "raw.X" not in store.matrices:
         raise DataError(
-            "This file does not have raw count data; set use_X_not_raw=True to use normalized counts instead."
+            "This file does not have raw count data; set use_X_not_raw=True to use normalized counts instead. "
+            f"{store.name}: {list_matrices(store)}. find_counts=True takes the matrix that holds counts."
         )
     return "raw.X"
 
