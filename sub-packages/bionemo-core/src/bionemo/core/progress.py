@@ -25,7 +25,7 @@ LINE_EVERY_S = 60.0
 def progress_bar(
     iterable: Iterable[Any] | None = None, total: float | None = None, *, unit: str = "it", description: str = ""
 ) -> "tqdm[Any]":
-    """Build a tqdm bar on stderr; it stays silent when stderr is no terminal or this is not rank 0.
+    """Build a tqdm bar on stderr; where stderr is no terminal a line every minute, on ranks other than 0 nothing.
 
     Args:
         iterable: What to loop over; without it the caller moves the bar by ``bar.update(n)``.
@@ -36,18 +36,21 @@ def progress_bar(
     Returns:
         The bar: iterable, and a context manager.
     """
+    settings: dict[str, Any] = {"total": total, "unit": unit, "desc": description or None}
+    if process_rank() == 0 and not sys.stderr.isatty():
+        from bionemo.core._logged_progress import LoggedProgress
+
+        return LoggedProgress(iterable, logger=logger, every_s=LINE_EVERY_S, **settings)
     from tqdm import tqdm
 
     return tqdm(
         iterable,
-        total=total,
-        unit=unit,
         unit_scale=True,
         unit_divisor=1024 if unit == "B" else 1000,
-        desc=description or None,
         file=sys.stderr,
-        disable=process_rank() != 0 or not sys.stderr.isatty(),
+        disable=process_rank() != 0,
         dynamic_ncols=True,
+        **settings,
     )
 
 
