@@ -119,7 +119,7 @@ def build_job(
     states, conditions = states_of(settings), parse_conditions(settings.filter_cells)
     cells, layout = open_data(), layout_of(tokenizer, max_length)
     max_tokens = max(settings.tokens_per_batch or max_tokens, max_length)
-    chosen = np.intersect1d(cells_with_values(cells, conditions), cells.indices)
+    chosen = np.intersect1d(cells_with_values(cells, conditions, split=True), cells.indices)
     state_cells = {} if states is None else cells_of_states(cells, states, chosen)
     selected = cells_to_perturb(
         cells,
@@ -178,17 +178,20 @@ def states_of(settings: PerturbationSettings) -> CellStates | None:
 
 
 def parse_conditions(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Read ``COLUMN=VALUE[,VALUE...]``.
+    """Read ``COLUMN=VALUE[,VALUE...]``; the values of a column that comes twice are taken together.
 
     Raises:
-        ConfigError: A text has no ``=``, or a column comes twice.
+        ConfigError: A text has no ``=``.
+
+    >>> parse_conditions(("cell_type=CD4-positive, alpha-beta T cell", "cell_type=B cell"))
+    {'cell_type': ('CD4-positive, alpha-beta T cell', 'B cell')}
     """
     conditions: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
-        if not equals or not key or key in conditions:
-            raise ConfigError(f"--filter-cells {text}: expected COLUMN=VALUE[,VALUE...], each column once.")
-        conditions[key] = tuple(values.split(","))
+        if not equals or not key:
+            raise ConfigError(f"--filter-cells {text}: expected COLUMN=VALUE[,VALUE...].")
+        conditions[key] = (*conditions.get(key, ()), values)
     return conditions
 
 

@@ -6,7 +6,7 @@ Letters: C cells of the data, S selected ones.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,8 +53,34 @@ class CellStates:
         return {"shift_to_start": self.start, "shift_to_goal": self.goal, **alternatives}
 
 
-def cells_with_values(cells: Cells, conditions: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
+def split_values(text: str, known: Container[str]) -> list[str]:
+    """Split a list of values at its commas, but not at those inside a value.
+
+    Args:
+        text: Values with commas between.
+        known: Values that there are, some with commas of their own; the longest is taken first.
+
+    >>> split_values("B cell,CD4-positive, alpha-beta T cell", {"B cell", "CD4-positive, alpha-beta T cell"})
+    ['B cell', 'CD4-positive, alpha-beta T cell']
+    """
+    pieces, values = text.split(","), []
+    while pieces:
+        ends = (end for end in range(len(pieces), 0, -1) if ",".join(pieces[:end]) in known)
+        end = next(ends, 1)
+        values.append(",".join(pieces[:end]))
+        del pieces[:end]
+    return values
+
+
+def cells_with_values(
+    cells: Cells, conditions: Mapping[str, Sequence[str]], *, split: bool = False
+) -> NDArray[np.int64]:
     """Cells that have, in each of some columns, one of the values wanted.
+
+    Args:
+        cells: The cells.
+        conditions: Column to values.
+        split: Whether each value may be several with commas between; see `split_values`.
 
     Raises:
         DataError: A column or a value is not there, or no cell has them all.
@@ -63,6 +89,7 @@ def cells_with_values(cells: Cells, conditions: Mapping[str, Sequence[str]]) -> 
     for key, wanted in conditions.items():
         values = cells.texts(key)
         known = sorted({*values.tolist()} - {""})
+        wanted = [value for text in wanted for value in split_values(text, known)] if split else wanted
         for value in wanted:
             if value not in known:
                 shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")

@@ -20,7 +20,9 @@ class PerturbationSettings(FlagGroup):
     """Which cells, what is done to them, and what is measured."""
 
     filter_cells: tuple[str, ...] = option(
-        (), group=CELLS, help="Only cells with COLUMN=VALUE[,VALUE...], all of them."
+        (),
+        group=CELLS,
+        help="Only cells with COLUMN=VALUE[,VALUE...]; values with commas too, and columns again for more values.",
     )
     max_cells: int | None = option_like(CellFlags, "max_cells", None, group=CELLS)
 

@@ -11,6 +11,7 @@ from bionemo.core.errors import ConfigError, DataError
 from bionemo.geneformer.data.open_cells import Cells
 from bionemo.geneformer.data.tokenized_cells import TokenLists
 from bionemo.geneformer.perturbation.edits import Perturbation
+from bionemo.geneformer.perturbation.job import parse_conditions
 from bionemo.geneformer.perturbation.selection import (
     CellStates,
     cells_of_states,
@@ -37,6 +38,23 @@ def chosen(perturbation: Perturbation, **rest: Any) -> list[int]:
 def test_cells_by_their_columns() -> None:
     assert cells_with_values(CELLS, {}).tolist() == [0, 1, 2, 3, 4]
     assert cells_with_values(CELLS, {"state": ["sick", "fair"], "batch": ["1"]}).tolist() == [0, 3, 4]
+
+
+def test_values_with_commas() -> None:
+    kinds = ["CD4-positive, alpha-beta T cell", "B cell", "alpha-beta T cell", "CD4-positive", "CD4-positive"]
+    cells = Cells(TOKENS, lambda: pd.DataFrame({"kind": kinds}))
+
+    def chosen_by(*texts: str) -> list[int]:
+        return cells_with_values(cells, parse_conditions(texts), split=True).tolist()
+
+    assert chosen_by("kind=CD4-positive, alpha-beta T cell") == [0]
+    assert chosen_by("kind=B cell,CD4-positive, alpha-beta T cell,CD4-positive") == [0, 1, 3, 4]
+    assert chosen_by("kind=CD4-positive", "kind=B cell") == [1, 3, 4]
+    assert chosen_by("kind=CD4-positive,alpha-beta T cell") == [2, 3, 4]
+    with pytest.raises(DataError, match="no cell has 'kind' 'C cell'"):
+        chosen_by("kind=B cell,C cell")
+    with pytest.raises(DataError, match="no cell has 'kind' 'B cell,CD4-positive'"):  # a state is one value
+        cells_with_values(cells, {"kind": ["B cell,CD4-positive"]})
 
 
 @pytest.mark.parametrize(

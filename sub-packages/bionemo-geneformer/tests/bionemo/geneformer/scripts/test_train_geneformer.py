@@ -8,7 +8,7 @@ import sys
 
 from bionemo.core.config import parse
 from bionemo.core.config_fields import config_fields
-from bionemo.geneformer.train_config import TrainGeneformerConfig
+from bionemo.geneformer.train_config import TrainGeneformerConfig, check_flags
 from bionemo.llm.training.config import PretrainConfig
 
 
@@ -40,6 +40,11 @@ def test_established_defaults() -> None:
         512,
     )
     assert (config.cosine_rampup_frac, config.cosine_hold_frac, config.experiment_name) == (0.01, 0.05, "geneformer")
+
+
+def test_tokens_bring_no_gene_names_and_may_be_given_some() -> None:
+    arguments = ["--train-tokens", "tokens", "--token-dictionary", "v.json", "--gene-names", "names.json"]
+    check_flags(parse(TrainGeneformerConfig, arguments))
 
 
 HELP = """
