@@ -51,6 +51,7 @@ def convert(config: ConvertConfig) -> Path:
             gene_key=config.gene_key,
             extend_copy_size=elements,
             unique_ids=True,
+            sample_column=config.sample_column,
         )
     except BaseException:
         if not config.resume:

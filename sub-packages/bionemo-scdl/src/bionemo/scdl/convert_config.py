@@ -43,6 +43,10 @@ class ConvertConfig:
         "union", help="One gene table for all files, or ragged: each file keeps its own column numbers."
     )
     gene_key: str | None = option(None, help="Column of var that identifies a gene; None is the index of var.")
+    sample_column: str | None = option(
+        None,
+        help="Column of obs whose value is put in front of each cell id; default: the file's name where ids repeat.",
+    )
     on_loss: Literal["error", "warn"] = option("error", help="What to do when the dtype changes values.")
     max_memory_mb: int = option_like(SharedFlags, "max_memory_mb", 1_000)
     resume: bool = option(False, help="Keep finished files when a run fails, and reuse those of an earlier run.")

@@ -36,7 +36,7 @@ def write_h5ad(folder: Path, cells: Cells, indices: NDArray[np.int64]) -> None:
     import pandas as pd
 
     obs = writable_obs(cells.obs.iloc[indices], without=cells.id_column)
-    obs.index = pd.Index(cells.ids[indices].astype(object))
+    obs.index = pd.Index(cells.ids[indices].astype(object), dtype=object)
     adata = anndata.AnnData(obs=obs)
     kinds = embedding_kinds(folder)
     for kind in kinds:
@@ -83,4 +83,5 @@ def _writable(column: "pd.Series[object]") -> "NDArray[np.generic] | pd.Categori
     codes, names = pd.factorize(column)
     texts = np.array([*map(str, names), ""], dtype=object)[codes]
     texts[codes < 0] = None
-    return pd.Categorical(texts)
+    # Categories of Python's text: that of pandas 3 is not written by releases of anndata before 0.13.
+    return pd.Categorical(texts, categories=pd.Index(sorted({*map(str, names)}), dtype=object))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read ``obs``, ``var`` and other elements of h5ad files and zarr stores, as written by anndata from 0.6 on."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,11 @@ def read_element(element: Any, name: str) -> Any:
         return read_elem(element)
     except Exception as error:  # anndata wraps what h5py, zarr and pandas raise
         reason = str(error).strip().partition("\n")[0]
+        if type(error).__name__ == "IORegistryError":  # an encoding that this release does not know
+            raise FormatError(
+                f"{name}: is stored as anndata {version('anndata')}, which is installed, cannot read it ({reason}). "
+                "If the file is whole, a newer release can. Run: pip install --upgrade anndata"
+            ) from error
         raise FormatError(
             f"{name}: cannot be read ({type(error).__name__}: {reason}). The file is damaged."
         ) from error

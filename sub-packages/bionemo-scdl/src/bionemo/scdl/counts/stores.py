@@ -236,6 +236,10 @@ def open_zarr(path: Path) -> Any:
     try:
         return zarr.open_group(str(path), mode="r")
     except Exception as error:  # zarr raises errors of its own and of its storage
+        if (path / "zarr.json").is_file() and int(zarr.__version__.partition(".")[0]) < 3:
+            raise MissingDependencyError(
+                f"{path}: is of zarr's format 3, and zarr {zarr.__version__} is installed. Run: pip install 'zarr>=3'"
+            ) from error
         raise FormatError(f"{path}: cannot be read as a zarr store ({type(error).__name__}: {error}).") from error
 
 

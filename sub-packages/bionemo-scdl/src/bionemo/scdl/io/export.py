@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives as AnnData objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ def to_anndata(dataset: "SingleCellMemMapDataset", rows: Sequence[int] | slice |
     var = dataset.var_frame() if len(index) else None
     for frame in (obs, var):
         if frame is not None:
-            frame.index = frame.index.astype(str)
+            frame.index = _as_objects(frame.index.map(str))
             _make_writable(frame)
     return anndata.AnnData(matrix, obs=obs, var=var)
 
@@ -61,6 +61,8 @@ def _make_writable(frame: "pd.DataFrame") -> None:
 
     for name in frame.columns:
         column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype) and isinstance(column.cat.categories.dtype, pd.StringDtype):
+            frame[name] = column.cat.rename_categories(_as_objects(column.cat.categories))
         if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
             continue
         kind, is_missing = pd.api.types.infer_dtype(column, skipna=True), column.isna()
@@ -69,5 +71,14 @@ def _make_writable(frame: "pd.DataFrame") -> None:
         elif kind in ("floating", "mixed-integer-float", "decimal"):
             frame[name] = column.astype(np.float64)
         else:
-            text = column.astype(object).map(str).where(~is_missing, None)
-            frame[name] = pd.Categorical(text) if is_missing.any() else text.astype(object)
+            text = column.astype(object).map(str).astype(object).where(~is_missing, None)
+            if is_missing.any():
+                text = pd.Categorical(text, categories=_as_objects(sorted(set(text[~is_missing]))))
+            frame[name] = text
+
+
+def _as_objects(texts: "Iterable[str]") -> "pd.Index":
+    """Return text of Python's type: that of pandas 3 is not written by releases of anndata before 0.13."""
+    import pandas as pd
+
+    return pd.Index(list(texts), dtype=object)

@@ -51,6 +51,7 @@ def merge_archives(
     gene_key: str | None = None,
     max_elements: int = 10 * 2**20,
     unique_ids: bool = False,
+    sample_column: str | None = None,
 ) -> None:
     """Write the rows of some archives, in order, into one; ``target`` may be one of them and is replaced in one step.
 
@@ -61,9 +62,10 @@ def merge_archives(
         gene_key: Column that identifies a gene.
         max_elements: Stored values in memory at a time.
         unique_ids: Whether cells get the name of their archive in front where barcodes repeat.
+        sample_column: Column of ``obs`` whose value every cell gets in front of its barcode.
 
     Raises:
-        DataError: Integer and float values would be mixed.
+        DataError: Integer and float values would be mixed, or an archive has no sample column.
         ConfigError: An unknown choice of genes, or fewer than one element at a time.
     """
     if max_elements < 1:
@@ -84,6 +86,8 @@ def merge_archives(
             label = (source.var_features()._labels or [None])[0]
             var_index.append_features(len(source.row_index) - 1, tables, label)
     _concat_obs(obs_index, sources)
+    if sample_column is not None:
+        _add_samples(obs_index, sample_column)
     if unique_ids:
         _make_ids_unique(obs_index, sources)
     with atomic_directory(target, overwrite=True) as folder:
@@ -169,6 +173,15 @@ def has_unique_ids(dataset: "SingleCellMemMapDataset") -> bool:
     indices = [block.details.index for block in dataset.obs_features()._feature_arr]
     ids = [name for index in indices if index is not None for name in index.tolist()]
     return len(set(ids)) == len(ids)
+
+
+def _add_samples(obs_index: ObservedFeatureIndex, column: str) -> None:
+    for block in obs_index._feature_arr:
+        if block.details.index is None or column not in block:
+            raise DataError(f"sample_column (--sample-column) {column!r}: not every file has it, found {list(block)}.")
+        samples = np.asarray(block[column]).tolist()
+        ids = [f"{sample}:{barcode}" for sample, barcode in zip(samples, block.details.index.tolist(), strict=True)]
+        block.details.index = np.array([*ids, None], dtype=object)[:-1]
 
 
 def _make_ids_unique(obs_index: ObservedFeatureIndex, sources: "Sequence[SingleCellMemMapDataset]") -> None:

@@ -222,6 +222,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
         genes: str = "ragged",
         gene_key: str | None = None,
         unique_ids: bool = False,
+        sample_column: str | None = None,
     ) -> None:
         """Write all rows into one archive, in the order in which the files were loaded.
 
@@ -232,6 +233,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
             genes: ``"ragged"``: each file keeps its own columns. ``"union"``, ``"intersection"``: one gene table.
             gene_key: Feature that identifies a gene; the frame's index unless given.
             unique_ids: Whether cells get the name of their file in front where barcodes repeat.
+            sample_column: Column of ``obs`` whose value every cell gets in front of its barcode.
 
         Raises:
             ValueError: There is nothing to flatten, or integer and float values would be mixed.
@@ -246,7 +248,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
         target.parent.mkdir(parents=True, exist_ok=True)
         source = Path(datasets[0].data_path)
         can_move = destroy_on_copy and len(datasets) == 1 and source.stat().st_dev == target.parent.stat().st_dev
-        if can_move and (not unique_ids or has_unique_ids(datasets[0])):
+        if can_move and sample_column is None and (not unique_ids or has_unique_ids(datasets[0])):
             source.rename(target)
         else:
             merge_archives(
@@ -256,6 +258,7 @@ class SingleCellCollection(SingleCellRowDatasetCore):
                 gene_key=gene_key,
                 max_elements=extend_copy_size,
                 unique_ids=unique_ids,
+                sample_column=sample_column,
             )
         if destroy_on_copy:
             shutil.rmtree(self.data_path)

@@ -170,7 +170,9 @@ class SingleCellMemMapDataset(RowAccess, NeighborAccess, SingleCellRowDataset):
     def open(cls, data_path: str | os.PathLike[str], **options: Any) -> Self:
         """Open an existing archive read-only; ``options`` as for the constructor."""
         if not Path(data_path).exists():
-            raise MissingFileError(f"{data_path}: no such archive. Convert an h5ad file with from_h5ad.")
+            raise MissingFileError(
+                f"{data_path}: no such archive. Make one with the command convert_h5ad_to_scdl, or with from_h5ad."
+            )
         return cls(data_path, mode=options.pop("mode", Mode.READ), **options)
 
     @classmethod

@@ -3,6 +3,8 @@
 """Which matrix is taken, which columns, and which values are refused: one set of rules for every kind of file."""
 
 import gzip
+import subprocess
+import sys
 
 import anndata
 import h5py
@@ -213,6 +215,21 @@ def test_other_files_are_named_with_the_way_to_convert_them(write_h5ad, counts, 
         open_counts(tmp_path / "nope")
 
 
+def test_files_compressed_by_zstd(counts, tmp_path):
+    """In a process of its own, in which nothing but the reader has registered the filter."""
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    adata = anndata.AnnData(sp.csr_matrix(counts))
+    adata.write_h5ad(tmp_path / "a.h5ad", compression=hdf5plugin.FILTERS["zstd"])
+    with h5py.File(tmp_path / "a.h5ad") as file:
+        assert file["X/data"].id.get_create_plist().get_filter(0)[0] == 32015
+    script = (
+        "from bionemo.scdl.counts import open_counts; import sys; "
+        "print(open_counts(sys.argv[1]).read([0, 2])[0].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "a.h5ad"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[7.0, 2.0, 1.0, 300.0]\n"), done.stderr
+
+
 def test_a_compression_that_is_not_installed_is_named(write_h5ad, counts):
     path = write_h5ad(counts, raw=False)
     with h5py.File(path, "r+") as file:
@@ -224,6 +241,14 @@ def test_a_compression_that_is_not_installed_is_named(write_h5ad, counts):
     with pytest.raises(
         MissingDependencyError, match=r"X is compressed by the HDF5 filter 32099 .* pip install hdf5plugin"
     ):
+        open_counts(path)
+
+
+def test_files_of_a_newer_anndata_say_so(write_h5ad, counts):
+    path = write_h5ad(counts)
+    with h5py.File(path, "r+") as file:
+        file["var/_index"].attrs["encoding-type"] = "text-of-the-future"
+    with pytest.raises(FormatError, match=r"stored as anndata \d[^,]*, which is installed, .* --upgrade anndata"):
         open_counts(path)
 
 

@@ -29,6 +29,7 @@ FLAGS = {
     "feature_type": "Gene Expression",
     "genes": "union",
     "gene_key": None,
+    "sample_column": None,
     "on_loss": "error",
     "max_memory_mb": 1_000,
     "resume": False,

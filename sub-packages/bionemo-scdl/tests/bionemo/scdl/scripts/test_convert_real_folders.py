@@ -86,13 +86,21 @@ def test_duplicates_are_one_sum_on_every_path(write_h5ad, tmp_path, make_archive
     assert dataset.to_anndata().X.toarray().tolist() == [[1, 7, 0, 5]]
 
 
-def test_cell_ids_are_unique_over_files(write_h5ad, counts, tmp_path):
+def test_cell_ids_are_unique_over_files(write_h5ad, counts, tmp_path, capsys):
     for name in ("s1/cells", "s2/cells"):
         write_h5ad(counts, f"in/{name}.h5ad", obs=pd.DataFrame(index=["AAC", "AAG", "AAT", "ACA"]), raw=False)
     assert convert(tmp_path / "in", tmp_path / "out") == 0
     ids = SingleCellMemMapDataset.open(tmp_path / "out").obs_frame().index
     assert ids.is_unique
     assert ids[[0, 4]].tolist() == ["s1__cells:AAC", "s2__cells:AAC"]
+    obs = pd.DataFrame({"sample": ["p", "q", "q", "q"]}, index=["AAC", "AAC", "AAG", "AAG"])
+    with pytest.warns(UserWarning, match="Observation names are not unique"):
+        write_h5ad(counts, "samples/cells.h5ad", obs=obs, raw=False)
+    assert convert(tmp_path / "samples", tmp_path / "named", "--sample-column", "sample") == 0
+    ids = SingleCellMemMapDataset.open(tmp_path / "named").obs_frame().index
+    assert ids.tolist() == ["p:AAC", "q:AAC", "q:AAG#2", "q:AAG#3"]
+    assert convert(tmp_path / "in", tmp_path / "none", "--sample-column", "sample") == 2
+    assert "--sample-column) 'sample': not every file has it" in capsys.readouterr().err
     (tmp_path / "one").mkdir()
     obs = pd.DataFrame(index=["AAC", "AAC", "AAT", "ACA"])
     with pytest.warns(UserWarning, match="Observation names are not unique"):

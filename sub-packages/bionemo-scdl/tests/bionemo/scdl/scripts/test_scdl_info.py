@@ -39,4 +39,4 @@ def test_damage_is_named_and_fails(make_archive, capsys):
 @pytest.mark.parametrize("flags", [[], ["--verify"]])
 def test_no_archive(tmp_path, capsys, flags):
     assert main([str(tmp_path / "nope"), *flags]) == 2
-    assert "no such archive" in capsys.readouterr().err
+    assert "no such archive. Make one with the command convert_h5ad_to_scdl" in capsys.readouterr().err
