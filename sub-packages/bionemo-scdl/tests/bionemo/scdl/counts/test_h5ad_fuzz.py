@@ -26,23 +26,27 @@ TYPES = ("Gene Expression", "Antibody Capture")
 values = st.one_of(st.integers(0, 9), st.integers(0, 9), st.sampled_from([0.5, -1, math.nan, 2**24, math.inf]))
 matrices = st.fixed_dictionaries(
     {
-        "layout": st.sampled_from(["csr", "csc", "dense"]),
+        "layout": st.sampled_from(["csr", "csc", "csr", "csc", "dense"]),
         "dtype": st.sampled_from(["f4", "f8", "i4", "u2"]),
         "index": st.sampled_from(["i4", "i8"]),
-        "entries": st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), values), max_size=9),
+        "entries": st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), values), min_size=1, max_size=9)
+        | st.just([]),
     }
 )
 damages = st.one_of(
     st.none(),
     st.none(),
-    st.tuples(st.sampled_from(["indices", "indptr", "data"]), st.integers(0, 20), st.integers(-3, 2**31 - 1)),
+    st.tuples(st.just("indices"), st.integers(0, 8), st.sampled_from([-3, -1, 0, 3, 4, 5, 2**31 - 1])),
+    st.tuples(st.sampled_from(["indptr", "data"]), st.integers(0, 8), st.integers(-3, 2**31 - 1)),
     st.tuples(st.just("delete"), st.sampled_from(["indices", "indptr", "data", "shape", "encoding-type"])),
     st.tuples(st.just("shape"), st.integers(-1, 9), st.integers(-1, 9)),
     st.tuples(st.just("cut"), st.sampled_from(["indices", "indptr", "data"]), st.integers(0, 3)),
 )
 files = st.fixed_dictionaries(
     {
-        "matrices": st.dictionaries(st.sampled_from(["raw/X", "X", "layers/counts", "layers/other"]), matrices),
+        "matrices": st.dictionaries(
+            st.sampled_from(["raw/X", "X", "layers/counts", "layers/other"]), matrices, max_size=2
+        ),
         "damage": damages,
         "types": st.one_of(st.none(), st.lists(st.sampled_from(TYPES), min_size=5, max_size=5)),
         "matrix": st.sampled_from(["auto", "auto", "raw.X", "X", "layers/other"]),
