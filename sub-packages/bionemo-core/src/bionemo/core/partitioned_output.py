@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -75,8 +76,9 @@ class PartitionedOutput:
     def compute(
         self,
         partitions: Iterable[T],
-        write: Callable[[T, Path], None],
+        write: Callable[..., None],
         *,
+        calculate: Callable[[T], Any] | None = None,
         size: Callable[[T], int] = len,  # type: ignore[assignment]  # partitions usually have a length
         unit: str = "record",
         description: str = "",
@@ -85,7 +87,10 @@ class PartitionedOutput:
 
         Args:
             partitions: All partitions of the run, equal on every rank and in every run; a list or a stream.
-            write: Computes one partition and writes its files into an empty folder, which appears when it returns.
+            write: Gets a partition and an empty folder, computes the partition and writes its files into the folder,
+                which appears when it returns.
+            calculate: Computes one partition; ``write`` then gets partition, results and folder and writes in a thread
+                of its own, while the next partition is computed. The stream of partitions is read ahead likewise.
             size: Number of units of a partition, for the progress bar.
             unit: Name of one unit.
             description: What is computed, for the progress bar.
@@ -98,15 +103,32 @@ class PartitionedOutput:
         rank, world_size = self._ranks.rank, self._ranks.world_size
         total = sum(map(size, partitions[rank::world_size])) if isinstance(partitions, Sequence) else None
         num_partitions = 0
-        with progress_bar(total=total, unit=unit, description=description) as bar:
-            for number, partition in enumerate(partitions):
+
+        def save(number: int, *results: Any) -> None:
+            with atomic_directory(self.partition_path(number)) as folder:
+                write(*results, folder)
+
+        with (
+            progress_bar(total=total, unit=unit, description=description) as bar,
+            ThreadPoolExecutor(1) as reader,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            writing: Future[None] | None = None
+            for number, partition in enumerate(partitions if calculate is None else _read_ahead(partitions, reader)):
                 num_partitions = number + 1
                 if number % world_size != rank:
                     continue
                 if not self.partition_path(number).exists():
-                    with atomic_directory(self.partition_path(number)) as folder:
-                        write(partition, folder)
+                    if calculate is None:
+                        save(number, partition)
+                    else:
+                        results = calculate(partition)
+                        if writing is not None:
+                            writing.result()
+                        writing = writer.submit(save, number, partition, results)
                 bar.update(size(partition))
+            if writing is not None:
+                writing.result()
         if not num_partitions:
             raise DataError(f"{self.folder.path}: the input is empty, there is nothing to compute.")
         self._ranks.barrier()
@@ -157,6 +179,15 @@ class PartitionedOutput:
         """Remove the partitions, once everything that is made of them is written."""
         for number in range(self.num_partitions):
             shutil.rmtree(self.partition_path(number), ignore_errors=True)
+
+
+def _read_ahead(items: Iterable[T], reader: ThreadPoolExecutor) -> Iterator[T]:
+    """Yield what comes from an iterable, the next item being made in a thread."""
+    iterator, end = iter(items), object()
+    coming: Future[Any] = reader.submit(next, iterator, end)
+    while (item := coming.result()) is not end:
+        coming = reader.submit(next, iterator, end)
+        yield item
 
 
 @contextlib.contextmanager
@@ -229,9 +260,15 @@ def partitions_of(
         yield partition
 
 
+def dictionary_columns(schema: Any) -> list[str]:
+    """Names of an Arrow schema's columns that a dictionary makes smaller; of vectors it only takes time."""
+    return [field.name for field in schema if not field.type.num_fields]
+
+
 def join_parquet(paths: Sequence[Path], file: IO[bytes]) -> None:
     """Join Parquet files of one schema, one of them in memory at a time; for :meth:`PartitionedOutput.join`."""
     pq = require("pyarrow.parquet", extra="pyarrow")
-    with pq.ParquetWriter(file, pq.read_schema(paths[0])) as writer:
+    schema = pq.read_schema(paths[0])
+    with pq.ParquetWriter(file, schema, use_dictionary=dictionary_columns(schema)) as writer:
         for path in paths:
             writer.write_table(pq.read_table(path))

@@ -179,3 +179,50 @@ def test_killed_run_is_resumed_and_loses_one_partition_at_most(
 
     kill_runner(run_slowly, target, check=check, prepare=prepare, kills=kills, preload=("pytest",))
     assert landed
+
+
+def test_a_partition_is_calculated_while_the_one_before_is_written(tmp_path: Path, expected: dict[str, str]) -> None:
+    begun = threading.Semaphore(0)
+    num_partitions = len(list(stream()))
+
+    def calculate(numbers: list[int]) -> list[int]:
+        begun.release()
+        return [number**2 for number in numbers]
+
+    def write(numbers: list[int], squares: list[int], folder: Path) -> None:
+        if len(written) < num_partitions - 1:
+            assert begun.acquire(timeout=20)  # its own
+            assert begun.acquire(timeout=20)  # the next one's
+            begun.release()
+        assert squares == [number**2 for number in numbers]
+        written.append(threading.get_ident())
+        write_squares(numbers, folder)
+
+    written: list[int] = []
+    with partitioned_output(tmp_path / "out", FINGERPRINT) as output:
+        output.compute(stream(), write, calculate=calculate)
+        finish(output)
+    assert content(tmp_path / "out") == expected
+    assert threading.get_ident() not in written
+
+
+@pytest.mark.parametrize("broken", ["calculate", "write", "stream"])
+def test_an_error_of_any_thread_ends_the_run(tmp_path: Path, broken: str) -> None:
+    def fail(name: str, number: int) -> None:
+        if name == broken and number == 9:
+            raise OSError("no space left")
+
+    def numbers() -> Iterator[list[int]]:
+        for part in stream():
+            fail("stream", part[0])
+            yield part
+
+    def write(numbers: list[int], result: int, folder: Path) -> None:
+        fail("write", numbers[0])
+        write_squares(numbers, folder)
+
+    with pytest.raises(OSError, match="no space left"), partitioned_output(tmp_path / "out", FINGERPRINT) as output:
+        output.compute(numbers(), write, calculate=lambda part: fail("calculate", part[0]))
+    kept = sorted(path.name for path in (tmp_path / "out.incomplete").glob("partition-*"))
+    assert kept[:2] == ["partition-000000", "partition-000001"]
+    assert "partition-000002" not in kept

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
 
+import gc
+
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ def test_peak_grows_with_the_work_and_what_does_not_fit_is_left_out():
         torch.empty(num_bytes, dtype=torch.uint8, device=device)
         return num_bytes
 
+    gc.collect()  # what earlier tests left would be freed in between
     before = torch.cuda.memory_allocated(device)
     sizes = [1 << 20, 2 * total, 1 << 24]
     features, peaks = collect_cuda_peak_alloc(sizes, work, device, cleanup=lambda: cleaned.append(True))
