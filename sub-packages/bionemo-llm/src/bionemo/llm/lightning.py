@@ -187,8 +187,10 @@ class BionemoLightningModule(pl.LightningModule):
             torch.manual_seed(hashed_seed(self._dropout_seed, Stream.DROPOUT, 0, number + self.global_rank))
         loss_sum, count = self.loss(batch)
         self.accounting.train_loss.add(loss_sum, count)
-        sizes = [float(batch.get("num_sequences", 1)), float(batch.get("num_tokens", 0))]
-        counts = torch.cat((count.detach().double().reshape(1), count.new_tensor(sizes, dtype=torch.float64)))
+        exact = count.detach().double().reshape(())
+        # Numbers of the host are filled in on the device: a copy would wait until it has done the forward pass.
+        sizes = [exact.new_full((), batch.get(name, rest)) for name, rest in (("num_sequences", 1), ("num_tokens", 0))]
+        counts = torch.stack((exact, *sizes))
         self.accounting.add_micro_batch(counts, batch.get("next_position"))
         # Lightning divides by the number of accumulated micro-batches.
         return loss_sum * self.trainer.accumulate_grad_batches

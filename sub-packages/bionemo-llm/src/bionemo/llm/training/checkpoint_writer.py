@@ -147,13 +147,16 @@ class CheckpointWriter(pl.Callback):
         self.monitor, self.run_id = monitor, run_id
         self.sign = -1.0 if higher_is_better else 1.0
         self.clock = time.monotonic
+        self._host_group: Any = None
         self._saved: Path | None = None
         self._saved_at = 0.0
         self._due = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; on GPUs, let the ranks' processes speak to each other without their devices."""
         self._saved_at = self.clock()
+        if trainer.world_size > 1 and torch.distributed.get_backend() != "gloo":
+            self._host_group = torch.distributed.new_group(backend="gloo")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -202,8 +205,9 @@ class CheckpointWriter(pl.Callback):
         is_old = trainer.is_global_zero and self.clock() - self._saved_at >= self.save_every_s
         if trainer.world_size == 1:
             return self.stops.signum, is_old
-        votes = torch.tensor([self.stops.signum, int(is_old)], device=trainer.strategy.root_device)
-        signum, old = max_over_ranks(votes, trainer).tolist()
+        # On the host: a vote on the device would wait, at every step, until that has done all its work.
+        votes = torch.tensor([self.stops.signum, int(is_old)])
+        signum, old = max_over_ranks(votes, trainer, self._host_group).tolist()
         return int(signum), bool(old)
 
     def _stop(self, signum: int, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -281,10 +285,10 @@ class CheckpointWriter(pl.Callback):
                 shutil.rmtree(doomed, ignore_errors=True)
 
 
-def max_over_ranks(values: Tensor, trainer: pl.Trainer) -> Tensor:
-    """Return the elementwise maximum of an integer tensor over all ranks."""
+def max_over_ranks(values: Tensor, trainer: pl.Trainer, group: Any = None) -> Tensor:
+    """Return the elementwise maximum of an integer tensor over all ranks, by a process group or the default one."""
     if trainer.world_size == 1:
         return values
-    largest = trainer.strategy.reduce(values, reduce_op="max")
-    assert isinstance(largest, Tensor)
+    largest = values.clone()
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX, group=group)
     return largest
