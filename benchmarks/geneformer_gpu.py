@@ -21,6 +21,7 @@ cell, which have one length and need no padding, up to 32,768 tokens a batch.
 
 import argparse
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -50,13 +51,14 @@ class Scale(NamedTuple):
     num_layers: int | None = None
     perturbed_genes: int = 1400
     perturbation_tokens: int = 32_768
+    perturbations: int = 2
     backend: str = "inductor"
     steps: int = 8
     warm_up_steps: int = 3
 
 
 SCALE = Scale()
-REHEARSAL = Scale("cpu", 256, 20, 40, 1, 12, 64, "aot_eager", 2, 1)
+REHEARSAL = Scale("cpu", 256, 20, 40, 1, 12, 64, 1, "aot_eager", 2, 1)
 SIZES = ("V1-10M", "V2-104M", "BIONEMO-10M", "BIONEMO-106M", "V2-316M")
 PEERS = ("V1-10M", "V2-104M", "V2-316M")
 """Sizes that BertForMaskedLM can be; BioNeMo's own are pre-LN."""
@@ -85,18 +87,35 @@ def wait() -> None:
 
 
 def measure(what: str, units: float, step: Callable[[], Any], *, steps: int | None = None) -> dict[str, Any]:
-    """Time a step, closed by waiting for the device; units a second from the median."""
-    seconds = []
+    """Time steps, issued one after the other as in training; units a second from the median."""
     steps = steps or SCALE.steps
-    for number in range((SCALE.warm_up_steps if steps > 1 else 1) + steps):
-        if number == 1 and SCALE.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
+    for number in range(SCALE.warm_up_steps if steps >= SCALE.steps else 1):
         step()
         wait()
-        seconds.append(time.perf_counter() - start)
+        if number == 0 and SCALE.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+    marks = [mark()]
+    for _ in range(steps):
+        step()
+        marks.append(mark())
+    wait()
+    seconds = [seconds_between(*pair) for pair in itertools.pairwise(marks)]
     peak = torch.cuda.max_memory_allocated() / 2**30 if SCALE.device == "cuda" else 0.0
-    return {"what": what, "per_s": units / statistics.median(seconds[-steps:]), "gib": peak}
+    return {"what": what, "per_s": units / statistics.median(seconds), "gib": peak}
+
+
+def mark() -> Any:
+    """A moment of the device's work: on a GPU an event, else the time."""
+    if SCALE.device != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def seconds_between(before: Any, after: Any) -> float:
+    """Seconds from one moment to another."""
+    return after - before if SCALE.device != "cuda" else before.elapsed_time(after) / 1e3
 
 
 def model_config(size: str) -> Any:
@@ -158,31 +177,33 @@ def make_pack(config: Any, lengths: list[int], *, masked: bool = True) -> Any:
 def use_ours(config: Any, size: str, lengths: list[int]) -> Iterator[dict[str, Any]]:
     """Embed a pack, and delete every gene of one cell."""
     from bionemo.geneformer.api import build_geneformer
-    from bionemo.geneformer.data.cell_tokens import TokenLists
+    from bionemo.geneformer.data.tokenized_cells import TokenLists
     from bionemo.geneformer.embedding.encoder import build_encoder
     from bionemo.geneformer.perturbation.edits import Perturbation
-    from bionemo.geneformer.perturbation.engine import TokenLayout, perturb_cells
+    from bionemo.geneformer.perturbation.perturb_cells import TokenLayout, perturb_cells
     from bionemo.geneformer.perturbation.shifts import Measure
 
     precision = "bf16-mixed"
     model = build_geneformer(config).model.to(SCALE.device).eval()
-    encode = build_encoder(model, LAYER, precision=precision, compile_backend=SCALE.backend)
+    encode = build_encoder(model, LAYER, precision=precision, compile_backend=SCALE.backend, max_tokens=SCALE.budget)
     pack = make_pack(config, lengths, masked=False)
     yield measure("embed", len(lengths), lambda: encode(pack))
     model = build_geneformer(config).model.to(SCALE.device).eval()
-    encode = build_encoder(model, LAYER, precision=precision, has_repeats=True, compile_backend=SCALE.backend)
+    max_tokens = max(SCALE.perturbation_tokens, config.seq_length)
+    encode = build_encoder(
+        model, LAYER, precision=precision, has_repeats=True, compile_backend=SCALE.backend, max_tokens=max_tokens
+    )
     genes = np.arange(10, 10 + SCALE.perturbed_genes).tolist()
     layout = TokenLayout(config.seq_length)
 
     def perturb() -> None:
         for _ in perturb_cells(
             encode, TokenLists.from_lists([genes]), np.arange(1), Perturbation(perturb_type="delete"),
-            Measure(embedding="cell", cosine="genes"), layout=layout,
-            max_tokens=max(SCALE.perturbation_tokens, config.seq_length),
+            Measure(embedding="cell", cosine="genes"), layout=layout, max_tokens=max_tokens,
         ):  # fmt: skip
             pass
 
-    yield measure("perturb", len(genes), perturb, steps=1)
+    yield measure("perturb", len(genes), perturb, steps=SCALE.perturbations)
 
 
 def hugging_face(size: str) -> Iterator[dict[str, Any]]:
@@ -249,7 +270,7 @@ def use_hugging_face(model: Any, lengths: list[int], variants: dict[str, Any]) -
             compared = torch.stack([before[mask] for mask in deleted])
             torch.cosine_similarity(compared, after, dim=-1).mean(dim=-1).tolist()
 
-    yield measure("perturb", len(genes), perturb, steps=1)
+    yield measure("perturb", len(genes), perturb, steps=SCALE.perturbations)
 
 
 def micro_batches(lengths: list[int], cells: int, vocab_size: int) -> list[tuple[torch.Tensor, ...]]:

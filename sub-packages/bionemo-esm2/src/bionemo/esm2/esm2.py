@@ -18,14 +18,7 @@ from bionemo.core.errors import DataError
 from bionemo.esm2.api import ESM2MaskedLM, load_esm2
 from bionemo.esm2.contacts.predictor import ContactMethod, ContactPredictor
 from bionemo.esm2.data.fasta_records import encode_residues
-from bionemo.esm2.embedding.embedder import (
-    CPU_TOKENS_PER_BATCH,
-    GPU_TOKENS_PER_BATCH,
-    EmbeddingKind,
-    EmbeddingOptions,
-    ProteinEmbedder,
-    ProteinOutputs,
-)
+from bionemo.esm2.embedding.embedder import EmbeddingKind, EmbeddingOptions, ProteinEmbedder, ProteinOutputs
 from bionemo.esm2.variants.masked_copies import ForwardOptions, MaskedCopies
 from bionemo.esm2.variants.scoring import MultiMutants, Protocol, ScoreOptions, VariantScorer, scan
 from bionemo.esm2.variants.variant_file import TableRow
@@ -33,6 +26,14 @@ from bionemo.esm2.variants.variant_table import check_rows
 from bionemo.esm2.variants.wild_types import decode_residues, join_chains
 from bionemo.esm2.variants.windows import WINDOW_TOKENS
 from bionemo.llm.checkpoints.model_source import ModelSource
+from bionemo.llm.model.biobert.inference import (
+    CPU_TOKENS_PER_BATCH,
+    GPU_TOKENS_PER_BATCH,
+    PackEncoder,
+    choose_compiler,
+    encoder_of,
+    precision_on,
+)
 
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class ESM2:
 
     Args:
         module: The model, on the device where it shall run.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
+        precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+        compile: Compile the layers of a copy of the model; None: on a GPU, at the first call that repays it.
         source: Where it came from, for fine-tuning; None: its weights are written beside the run.
 
     >>> from bionemo.esm2 import build_esm2, esm2_config
@@ -58,19 +60,31 @@ class ESM2:
     (2, 320)
     """
 
-    def __init__(self, module: ESM2MaskedLM, *, precision: str = "32-true", source: ModelSource | None = None) -> None:
+    def __init__(
+        self,
+        module: ESM2MaskedLM,
+        *,
+        precision: str = "auto",
+        compile: bool | None = None,
+        source: ModelSource | None = None,
+    ) -> None:
         self.module = module.eval()
-        self.precision = precision
+        self.precision = precision_on(next(module.parameters()).device, precision)
+        self.compile = compile
         self.source = source
+        self._encoders: dict[str | None, PackEncoder] = {}
 
     @classmethod
-    def from_pretrained(cls, source: ModelSource, *, device: str = "auto", precision: str = "32-true") -> "ESM2":
+    def from_pretrained(
+        cls, source: ModelSource, *, device: str = "auto", precision: str = "auto", compile: bool | None = None
+    ) -> "ESM2":
         """Load a model by name or from any form of checkpoint, see `bionemo.esm2.load_esm2`.
 
         Args:
             source: For example ``"facebook/esm2_t33_650M_UR50D"`` or a folder.
             device: "cpu", "cuda", "cuda:1", ...; "auto" takes a GPU where there is one.
-            precision: "32-true", "bf16-mixed" or "16-mixed".
+            precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+            compile: Compile the layers; None: on a GPU, at the first call that repays it.
 
         Raises:
             CheckpointError: There is no such model, or it is damaged or of another kind.
@@ -83,7 +97,7 @@ class ESM2:
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load_esm2(source).to(device), precision=precision, source=source)
+        return cls(load_esm2(source).to(device), precision=precision, compile=compile, source=source)
 
     @overload
     def embed(
@@ -302,10 +316,21 @@ class ESM2:
             sequences = [sequences]
         named = sequences.items() if isinstance(sequences, Mapping) else enumerate(sequences)
         proteins = [_encode(name, sequence) for name, sequence in named]
-        is_gpu = next(self.module.parameters()).is_cuda
-        max_tokens = GPU_TOKENS_PER_BATCH if is_gpu else CPU_TOKENS_PER_BATCH
+        device = next(self.module.parameters()).device
+        max_tokens = GPU_TOKENS_PER_BATCH if device.type == "cuda" else CPU_TOKENS_PER_BATCH
+        backend = choose_compiler(
+            self.compile,
+            device=device.type,
+            precision=self.precision,
+            num_tokens=sum((len(x) + 2) * (len(x) if options.pseudo_perplexity else 1) for x in proteins),
+            max_tokens=max_tokens,
+        )
+        if backend not in self._encoders:
+            self._encoders[backend] = encoder_of(
+                self.module.model, precision=self.precision, max_tokens=max_tokens, compile_backend=backend
+            )
         options = replace(options, max_tokens=max_tokens, precision=self.precision)
-        return ProteinEmbedder(self.module, options).embed(proteins)
+        return ProteinEmbedder(self.module, options, self._encoders[backend]).embed(proteins)
 
 
 def _encode(name: object, sequence: str) -> bytes:

@@ -93,7 +93,8 @@ class Geneformer:
         empty_cells: Literal["error", "nan"] = "error",
         allow_fractional_counts: bool = False,
         min_coverage: float = 0.3,
-        precision: str = "32-true",
+        precision: str = "auto",
+        compile: bool | None = None,
     ) -> None:
         """Embed every cell, into ``adata.obsm[key_added]``: [cells, hidden size] float32.
 
@@ -109,7 +110,8 @@ class Geneformer:
             empty_cells: Whether a cell without known genes is an error, or gets NaN.
             allow_fractional_counts: Whether counts may be fractional.
             min_coverage: Share of the counts that known genes must hold.
-            precision: "32-true", "bf16-mixed" or "16-mixed".
+            precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+            compile: Compile the layers of a copy of the model; None: on a GPU, where that repays.
 
         Raises:
             ConfigError: There are no medians, no such layer or embedding.
@@ -130,6 +132,7 @@ class Geneformer:
             allow_fractional_counts=allow_fractional_counts,
             min_coverage=min_coverage,
             precision=precision,
+            compile=compile,
         )
 
     def perturb(
@@ -142,6 +145,8 @@ class Geneformer:
         gene_column: str | None = None,
         allow_fractional_counts: bool = False,
         min_coverage: float = 0.3,
+        precision: str = "auto",
+        compile: bool | None = None,
         **settings: Any,
     ) -> "pd.DataFrame":
         """Perturb genes and see how far each cell's embedding moves.
@@ -156,6 +161,8 @@ class Geneformer:
             gene_column: Column of ``var`` that names genes; None: the one with most known genes.
             allow_fractional_counts: Whether counts may be fractional.
             min_coverage: Share of the counts that known genes must hold.
+            precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+            compile: Compile the layers of a copy of the model; None: on a GPU, where that repays.
             settings: Fields of `PerturbationSettings`, for example ``perturb_type="overexpress"`` or ``state_key``,
                 ``start_state`` and ``goal_state``.
 
@@ -182,4 +189,6 @@ class Geneformer:
             gene_column=gene_column,
             allow_fractional_counts=allow_fractional_counts,
             min_coverage=min_coverage,
+            precision=precision,
+            compile=compile,
         )

@@ -41,6 +41,18 @@ class ComputeFlags(DeviceFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompileFlags(FlagGroup):
+    """Compilation of a model."""
+
+    compile: bool | None = option(
+        None,
+        group=HARDWARE,
+        help="torch.compile: compile each encoder layer (GPU only), 30 s at the start. Default: on for bf16 runs of "
+        "at least 1,000 steps (lightning engine), or 1,000 packed batches to embed or perturb.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSourceFlags(FlagGroup):
     """Where the model comes from."""
 

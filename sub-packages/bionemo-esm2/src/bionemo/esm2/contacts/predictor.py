@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.contacts.attention import attention_contacts, has_trained_contact_head
 from bionemo.esm2.contacts.jacobian import categorical_jacobian, jacobian_couplings
-from bionemo.esm2.embedding.embedder import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
 from bionemo.esm2.model.model import ESM2MaskedLM
+from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
 
 
 ContactMethod = Literal["auto", "attention", "jacobian"]

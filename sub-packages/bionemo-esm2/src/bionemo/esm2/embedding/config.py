@@ -10,14 +10,14 @@ from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags
-from bionemo.llm.flag_groups import ComputeFlags, ModelSourceFlags
+from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, ModelSourceFlags
 
 
 DATA, OUTPUT, COMPUTE, MODEL = "data", "output", "compute", "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferESM2Config(ModelSourceFlags, ComputeFlags):
+class InferESM2Config(ModelSourceFlags, ComputeFlags, CompileFlags):
     """Embed proteins: a table by id and row, complete or absent; a killed run is resumed by the same call."""
 
     data_path: Path = option(

@@ -5,10 +5,9 @@
 Letters: P proteins, R residues of all of them, T tokens and B proteins of a packed batch, H hidden, V vocabulary.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +20,12 @@ from bionemo.esm2.embedding.windows import windows_of
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.windows import window_start
 from bionemo.llm.data.packing import build_packed_batch
-from bionemo.llm.data.types import PackedBatch
-from bionemo.llm.model.biobert.hidden_states import hidden_states_at, with_static_shapes
+from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, PackEncoder, PlacedPack
+from bionemo.llm.model.host_copy import HostCopy, to_device
 
 
 EmbeddingKind = Literal["mean", "cls", "max", "sum"]
-AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH = 4096, 32_768
-_GPU_SHAPES = 4096  # packs on a GPU are rounded up to a multiple: a kernel prepares itself once for each shape
+_SHORTEST_BOUND = 1024  # of the sequence lengths of a pack on a GPU: the context that ESM-2 was trained with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +37,7 @@ class EmbeddingOptions:
         layers: Hidden states of which `kinds` and `include_hiddens` speak: 0 is the embedding, L or -1 the last.
         max_tokens: Tokens of a packed batch; a longer protein has one of its own.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        compile_backend: Compile the layers, see :class:`bionemo.llm.model.biobert.inference.PackEncoder`.
         include_hiddens: Give a vector of each residue.
         include_logits: Give scores over the vocabulary at each residue.
         include_input_ids: Give the tokens.
@@ -52,6 +50,7 @@ class EmbeddingOptions:
     layers: tuple[int, ...] = (-1,)
     max_tokens: int = CPU_TOKENS_PER_BATCH
     precision: str = "32-true"
+    compile_backend: str | None = None
     include_hiddens: bool = False
     include_logits: bool = False
     include_input_ids: bool = False
@@ -83,12 +82,13 @@ class ProteinEmbedder:
     Args:
         module: The model, on the device where it shall run.
         options: What to compute.
+        encoder: The same model, prepared for these options before.
 
     Raises:
         ConfigError: There is no such layer or precision, or the model has no head for logits.
     """
 
-    def __init__(self, module: ESM2MaskedLM, options: EmbeddingOptions):
+    def __init__(self, module: ESM2MaskedLM, options: EmbeddingOptions, encoder: PackEncoder | None = None):
         if options.precision not in AUTOCAST:
             raise ConfigError(f"precision {options.precision}: not one of {', '.join(AUTOCAST)}.")
         if module.model.lm_head is None and (options.include_logits or options.pseudo_perplexity):
@@ -101,6 +101,20 @@ class ProteinEmbedder:
             if not -num_layers - 1 <= layer <= num_layers:
                 raise ConfigError(f"layer {layer}: expected 0 (the embedding) to {num_layers} (the last), or -1.")
         self.layers = tuple(dict.fromkeys(layer % (num_layers + 1) for layer in options.layers))
+        self._encoder = encoder
+
+    @property
+    def encoder(self) -> PackEncoder:
+        """The model as it runs; its layers are prepared at the first use."""
+        if self._encoder is None:
+            options = self.options
+            self._encoder = PackEncoder(
+                self.module.model,
+                precision=options.precision,
+                max_tokens=options.max_tokens,
+                compile_backend=options.compile_backend,
+            )
+        return self._encoder
 
     def names(self, kind: str) -> dict[int, str]:
         """Names of what is computed of each layer: plain where there is one layer."""
@@ -121,18 +135,27 @@ class ProteinEmbedder:
         order = np.argsort(-lengths, kind="stable")
         window = self.options.window
         num_long = 0 if window is None else int((lengths + 2 > window).sum())  # the first ones of the order
-        for place in order[:num_long] if needs_states else ():
-            with self._inference():
-                found = self._run_windows(_tokens_of(proteins[place]))
-                self._fill(outputs, np.array([place]), lengths[[place]], *found)
-        rest = order[num_long:]
-        for places in _cut(rest, lengths[rest] + 2, self.options.max_tokens) if needs_states else ():
-            batch = self._pack(np.concatenate([_tokens_of(proteins[place]) for place in places]), lengths[places] + 2)
-            with self._inference():
-                self._fill(outputs, places, lengths[places], *self._forward(batch))
+        before: _PackResults | None = None
+        for results in self._results(proteins, lengths, order, num_long) if needs_states else ():
+            if before is not None:  # is copied to the host while the device computes the next
+                self._fill(outputs, before)
+            before = results
+        if before is not None:
+            self._fill(outputs, before)
         if self.options.pseudo_perplexity:
             outputs.pseudo_perplexity = self._pseudo_perplexity(proteins, lengths, order)
         return outputs
+
+    def _results(
+        self, proteins: Sequence[bytes], lengths: NDArray[np.int64], order: NDArray[np.int64], num_long: int
+    ) -> "Iterator[_PackResults]":
+        """Run the proteins in an order, the first ones in windows, the others packed."""
+        for place in order[:num_long]:
+            yield self._pooled(np.array([place]), lengths[[place]], *self._run_windows(_tokens_of(proteins[place])))
+        rest = order[num_long:]
+        for places in _cut(rest, lengths[rest] + 2, self.options.max_tokens):
+            pack = self._pack(np.concatenate([_tokens_of(proteins[place]) for place in places]), lengths[places] + 2)
+            yield self._pooled(places, lengths[places], *self._forward(pack))
 
     def _empty_outputs(self, lengths: NDArray[np.int64]) -> ProteinOutputs:
         offsets = np.concatenate([[0], np.cumsum(lengths + 2 * self.options.special_tokens)])
@@ -161,54 +184,51 @@ class ProteinEmbedder:
         sizes = np.full(len(windows), size)
         for chosen in _cut(np.arange(len(windows)), sizes, self.options.max_tokens):
             starts = [windows[number].start for number in chosen]
-            batch = self._pack(np.concatenate([tokens[start : start + size] for start in starts]), sizes[chosen])
-            found, logits_TV = self._forward(batch)
+            pack = self._pack(np.concatenate([tokens[start : start + size] for start in starts]), sizes[chosen])
+            found, logits_TV = self._forward(pack)
             for place, number in enumerate(chosen):
                 start, keep_start, keep_stop = windows[number]
                 first = place * size - start
                 rows = slice(first + keep_start, first + keep_stop)
                 for layer, states_TH in found.items():
-                    states[layer].append(states_TH[rows])
+                    states[layer].append(states_TH[rows].clone())  # the next pack overwrites it
                 if logits_TV is not None:
-                    logits.append(logits_TV[rows])
+                    logits.append(logits_TV[rows].clone())
         return {layer: torch.cat(parts) for layer, parts in states.items()}, torch.cat(logits) if logits else None
 
-    def _fill(
+    def _pooled(
         self,
-        outputs: ProteinOutputs,
         places: NDArray[np.int64],
         lengths: NDArray[np.int64],
         states: Mapping[int, Tensor],
         logits_TV: Tensor | None,
-    ) -> None:
-        """Put what was computed of a pack where its proteins stand."""
+    ) -> "_PackResults":
+        """Pool what was computed of a pack, and have what is wanted of it copied to the host."""
         num_tokens = int(lengths.sum()) + 2 * len(lengths)
-        for layer, hidden_TH in states.items():
-            hidden_TH = hidden_TH[:num_tokens].float()
-            pooled = pool_proteins(hidden_TH, torch.from_numpy(lengths).to(self.device), self.options.kinds)
-            for kind, pooled_BH in pooled.items():
-                outputs.embeddings[self.names(kind)[layer]][places] = pooled_BH.cpu().numpy()
-            if self.options.include_hiddens:
-                _scatter(outputs.residues[self.names("hidden_states")[layer]], hidden_TH, outputs, places, lengths)
-        if logits_TV is not None:
-            _scatter(outputs.residues["token_logits"], logits_TV.float(), outputs, places, lengths)
+        on_device = to_device(lengths, self.device)
+        pooled: dict[str, Tensor] = {}
+        residues: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for layer, hidden_TH in states.items():
+                hidden_TH = hidden_TH[:num_tokens].float()
+                for kind, pooled_BH in pool_proteins(hidden_TH, on_device, self.options.kinds).items():
+                    pooled[self.names(kind)[layer]] = pooled_BH
+                if self.options.include_hiddens:
+                    residues[self.names("hidden_states")[layer]] = hidden_TH
+            if logits_TV is not None:
+                residues["token_logits"] = logits_TV[:num_tokens].float()
+        return _PackResults(places, lengths, HostCopy(pooled), HostCopy(residues))
 
-    def _forward(self, batch: PackedBatch) -> tuple[dict[int, Tensor], Tensor | None]:
+    def _fill(self, outputs: ProteinOutputs, results: "_PackResults") -> None:
+        """Put what a pack gave where its proteins stand."""
+        for name, pooled_BH in results.pooled.arrays().items():
+            outputs.embeddings[name][results.places] = pooled_BH
+        for name, values_TX in results.residues.arrays().items():
+            _scatter(outputs.residues[name], values_TX, outputs, results.places, results.lengths)
+
+    def _forward(self, pack: PlacedPack) -> tuple[dict[int, Tensor], Tensor | None]:
         """Hidden states of the layers asked for and logits; blocks behind the last layer needed are not computed."""
-        model = self.module.model
-        if not self.options.include_logits and len(self.layers) == 1:
-            return {self.layers[0]: hidden_states_at(model, batch, self.layers[0])}, None
-        found = model.forward_packed(
-            batch["input_ids"],
-            batch["position_ids"],
-            batch["cu_seqlens"],
-            batch["max_seqlen"],
-            num_tokens=batch["num_tokens"],
-            skip_logits=not self.options.include_logits,
-            output_hidden_states=True,
-        )
-        assert found.all_hidden_states is not None
-        return {layer: found.all_hidden_states[layer] for layer in self.layers}, found.token_logits
+        return self.encoder.encode(pack, self.layers, with_logits=self.options.include_logits)
 
     def _pseudo_perplexity(
         self, proteins: Sequence[bytes], lengths: NDArray[np.int64], order: NDArray[np.int64]
@@ -229,47 +249,31 @@ class ProteinEmbedder:
             packed = np.concatenate(tokens)
             targets = torch.from_numpy(packed[rows].astype(np.int64)).to(self.device)
             packed[rows] = MASK_ID
-            batch = self._pack(packed, sizes)
-            with self._inference():
-                logits_MV = self.module.model.forward_packed(
-                    batch["input_ids"],
-                    batch["position_ids"],
-                    batch["cu_seqlens"],
-                    batch["max_seqlen"],
-                    num_tokens=batch["num_tokens"],
-                    logit_rows=torch.from_numpy(rows).to(self.device),
-                ).token_logits
-                assert logits_MV is not None
+            pack = self._pack(packed, sizes)
+            last = self.module.config.num_layers
+            states, _ = self.encoder.encode(pack, (last,))
+            with self.encoder.no_gradients():
+                logits_MV = self.encoder.model.logits(states[last][to_device(rows, self.device)])
                 scores = logits_MV.double().log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
             np.add.at(sums, owners[copies], scores.cpu().numpy())
         perplexity: NDArray[np.float64] = np.exp(-sums / lengths)
         return perplexity
 
-    def _pack(self, tokens: NDArray[np.uint8], sizes: NDArray[np.int64]) -> PackedBatch:
-        """Lay proteins into a pack without padding on a CPU; with few shapes on a GPU."""
-        is_gpu = self.device.type == "cuda"
-        multiple = _GPU_SHAPES if is_gpu else 1
+    def _pack(self, tokens: NDArray[np.uint8], sizes: NDArray[np.int64]) -> PlacedPack:
+        """Lay proteins into a pack on the device."""
         batch = build_packed_batch(
-            tokens,
-            sizes,
-            np.arange(len(sizes)),
-            max_tokens=-(-len(tokens) // multiple) * multiple,
-            pad_token_id=PAD_ID,
-            sequences_multiple=1,
+            tokens, sizes, np.arange(len(sizes)), max_tokens=len(tokens), pad_token_id=PAD_ID, sequences_multiple=1
         )
-        if is_gpu:
-            batch = with_static_shapes(batch, max(1024, 1 << (batch["max_seqlen"] - 1).bit_length()))
-        moved: Any = {
-            key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in batch.items()
-        }
-        on_device: PackedBatch = moved
-        return on_device
+        return self.encoder.place(batch, max(_SHORTEST_BOUND, 1 << (batch["max_seqlen"] - 1).bit_length()))
 
-    @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
-        dtype = AUTOCAST[self.options.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            yield
+
+class _PackResults(NamedTuple):
+    """What was computed of the proteins of one pack, on its way to the host."""
+
+    places: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    pooled: HostCopy
+    residues: HostCopy
 
 
 def pool_proteins(hidden_TH: Tensor, lengths: Tensor, kinds: Sequence[EmbeddingKind]) -> dict[EmbeddingKind, Tensor]:
@@ -289,14 +293,16 @@ def pool_proteins(hidden_TH: Tensor, lengths: Tensor, kinds: Sequence[EmbeddingK
     """
     ones = torch.ones_like(lengths)
     parts = torch.stack((ones, lengths, ones), dim=1).flatten()  # special token, residues, special token
+    # "unsafe" leaves out checks of the lengths that wait for the device.
     pooled: dict[EmbeddingKind, Tensor] = {}
     for kind in kinds:
         if kind == "cls":
             pooled[kind] = hidden_TH[(lengths + 2).cumsum(0) - lengths - 2]
         elif kind == "max":
-            pooled[kind] = torch.segment_reduce(hidden_TH, "max", lengths=parts, axis=0)[1::3]
+            pooled[kind] = torch.segment_reduce(hidden_TH, "max", lengths=parts, axis=0, unsafe=True)[1::3]
         else:
-            pooled[kind] = torch.segment_reduce(hidden_TH.double(), kind, lengths=parts, axis=0)[1::3].float()
+            sums = torch.segment_reduce(hidden_TH.double(), kind, lengths=parts, axis=0, unsafe=True)
+            pooled[kind] = sums[1::3].float()
     return pooled
 
 
@@ -321,13 +327,12 @@ def _cut(order: NDArray[np.int64], sizes: NDArray[np.int64], max_tokens: int) ->
 
 def _scatter(
     target: NDArray[np.float32],
-    values_TX: Tensor,
+    values: NDArray[np.float32],
     outputs: ProteinOutputs,
     places: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> None:
     """Copy the residues of each protein of a pack to where the protein stands, or all its tokens if that has room."""
-    values = values_TX.cpu().numpy()
     starts = np.cumsum(lengths + 2) - lengths - 2
     for place, start, length in zip(places.tolist(), starts.tolist(), lengths.tolist(), strict=True):
         first, stop = outputs.offsets[place : place + 2].tolist()

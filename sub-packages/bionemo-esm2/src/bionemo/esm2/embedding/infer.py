@@ -4,7 +4,7 @@
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,7 @@ from bionemo.esm2.embedding.cpu_precision import (
     SAMPLE_RESIDUES,
     choose_cpu_precision,
 )
-from bionemo.esm2.embedding.embedder import (
-    CPU_TOKENS_PER_BATCH,
-    GPU_TOKENS_PER_BATCH,
-    EmbeddingOptions,
-    ProteinEmbedder,
-)
+from bionemo.esm2.embedding.embedder import EmbeddingOptions, ProteinEmbedder, ProteinOutputs
 from bionemo.esm2.embedding.length_limit import LengthLimit
 from bionemo.esm2.embedding.plot import PLOT_EXTRA, PLOT_NAME, plot_embeddings
 from bionemo.esm2.embedding.protein_file import OnRejected, Protein, ProteinFile
@@ -56,6 +51,7 @@ from bionemo.esm2.embedding.zarr_store import EXTRA as ZARR_EXTRA
 from bionemo.esm2.embedding.zarr_store import ZARR_NAME, write_zarr
 from bionemo.llm.checkpoints.hf_directory import file_checksum
 from bionemo.llm.checkpoints.model_source import model_fingerprint
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH, choose_compiler
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -64,11 +60,15 @@ logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
 TOKENS_PER_PARTITION = 2**19
-"""Tokens through the model that are lost at most when a run is killed."""
-BYTES_PER_PARTITION = 256 * 2**20
-"""Results that are in memory at most, those of one longer protein apart."""
+"""Tokens through the model of one partition, in packed batches as of a CPU; more in proportion with larger ones. Two
+partitions at most are lost when a run is killed."""
+BYTES_PER_PARTITION = 128 * 2**20
+"""Results of one partition, those of one longer protein apart; those of the one before are in memory too."""
 SAMPLE_TOKENS = 1024
 """What --micro-batch-size counts: the longest sample of BioNeMo Framework 2."""
+TEXT_SUFFIXES = (".fasta", ".fa", ".faa", ".csv", ".tsv")
+COMPRESSION, TYPICAL_LENGTH = 2, 300
+"""Residues for each byte of a compressed file, and of a protein: to guess how much work there is."""
 
 WITHOUT_INFLUENCE = (
     "accelerator", "num_gpus", "num_nodes", "results_path", "data_path", "prediction_interval", "plot", "resume",
@@ -102,7 +102,7 @@ def run_inference(config: InferESM2Config) -> Path:
     )
     files = source.files()
     module = load_esm2(config.checkpoint_path)
-    options = options_of(config, accelerator)
+    options = options_of(config, accelerator, num_tokens=approximate_tokens(files, config.pseudo_perplexity))
     ProteinEmbedder(module, options)  # refuses layers that are not there, before anything starts
     if config.plot == "umap":
         require("umap", extra=PLOT_EXTRA)
@@ -126,7 +126,8 @@ def run_inference(config: InferESM2Config) -> Path:
         partitions = split_proteins(source, options, embedder, summary, rejected, limit)
         output.compute(
             partitions,
-            partial(embed_partition, embedder, config.format),
+            partial(write_partition, config.format),
+            calculate=lambda partition: embedder.embed([protein.residues for protein in partition.proteins]),
             size=lambda partition: len(partition.proteins),
             unit="protein",
             description="Embedding",
@@ -156,21 +157,21 @@ def split_proteins(
     logit_bytes = 4 * (PADDED_VOCAB if options.special_tokens else len(VOCABULARY))
     residue_bytes = vector_bytes * options.include_hiddens + logit_bytes * options.include_logits
     sequence_bytes = vector_bytes * len(options.kinds)
+    max_tokens = TOKENS_PER_PARTITION * max(options.max_tokens // CPU_TOKENS_PER_BATCH, 1)
 
     def size(protein: Protein) -> int:
         tokens = len(protein.residues) + 2
         work = tokens * (1 + len(protein.residues) * options.pseudo_perplexity)
         size_bytes = sequence_bytes + tokens * (1 + residue_bytes)
-        return max(work * (BYTES_PER_PARTITION // TOKENS_PER_PARTITION), size_bytes)
+        return max(work * (BYTES_PER_PARTITION // max_tokens), size_bytes)
 
     proteins = map(limit, source.proteins(summary, on_rejected))
     for number, part in enumerate(partitions_of(proteins, size=size, max_size=BYTES_PER_PARTITION)):
         yield Partition(number, part)
 
 
-def embed_partition(embedder: ProteinEmbedder, file_format: str, partition: Partition, folder: Path) -> None:
-    """Embed some proteins and write their files into a folder."""
-    outputs = embedder.embed([protein.residues for protein in partition.proteins])
+def write_partition(file_format: str, partition: Partition, outputs: ProteinOutputs, folder: Path) -> None:
+    """Write the files of some proteins into a folder."""
     if file_format == "pt":
         write_predictions(outputs, partition.proteins, partition.number, folder)
         return
@@ -227,16 +228,26 @@ def join_zarr(output: PartitionedOutput) -> None:
             write_zarr(output.files(RESIDUES_NAME), read_lengths(output.folder.work_dir), unfinished)
 
 
-def options_of(config: InferESM2Config, accelerator: str) -> EmbeddingOptions:
-    """What to compute, with the defaults of the machine."""
+def approximate_tokens(files: Sequence[Path], pseudo_perplexity: bool) -> int:
+    """Guess from the sizes of the input's files how many tokens go through the model."""
+    sizes = (file.stat().st_size * (1 if file.suffix in TEXT_SUFFIXES else COMPRESSION) for file in files)
+    return sum(sizes) * (TYPICAL_LENGTH if pseudo_perplexity else 1)
+
+
+def options_of(config: InferESM2Config, accelerator: str, *, num_tokens: int) -> EmbeddingOptions:
+    """What to compute, with the defaults of the machine; `num_tokens` is about how many there are in all."""
     max_tokens = config.tokens_per_batch or (CPU_TOKENS_PER_BATCH if accelerator == "cpu" else GPU_TOKENS_PER_BATCH)
     if config.micro_batch_size is not None:
         max_tokens = config.micro_batch_size * SAMPLE_TOKENS
+    precision = resolve_precision(config.precision, accelerator)
     return EmbeddingOptions(
         kinds=config.kinds,
         layers=config.layers,
         max_tokens=max_tokens,
-        precision=resolve_precision(config.precision, accelerator),
+        precision=precision,
+        compile_backend=choose_compiler(
+            config.compile, device=accelerator, precision=precision, num_tokens=num_tokens, max_tokens=max_tokens
+        ),
         include_hiddens=config.include_hiddens,
         include_logits=config.include_logits,
         include_input_ids=config.include_input_ids,
@@ -255,4 +266,5 @@ def fingerprint_of(config: InferESM2Config, options: EmbeddingOptions, files: li
         "tokenizer": zlib.crc32(" ".join(VOCABULARY).encode()),
         "tokens_per_batch": options.max_tokens,
         "precision": options.precision,
+        "compiled": options.compile_backend is not None,
     }

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.errors import DataError, MissingFileError
+from bionemo.core.partitioned_output import dictionary_columns
 from bionemo.esm2.embedding.zarr_store import ZARR_NAME, ZarrResidues
 
 
@@ -71,7 +72,8 @@ def write_outputs(outputs: "ProteinOutputs", proteins: Sequence["Protein"], shar
         columns["pseudo_perplexity"] = pa.array(outputs.pseudo_perplexity)
     for name, values_PH in outputs.embeddings.items():
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values_PH.reshape(-1)), values_PH.shape[1])
-    pq.write_table(pa.table(columns), folder / SEQUENCES_NAME)
+    table = pa.table(columns)
+    pq.write_table(table, folder / SEQUENCES_NAME, use_dictionary=dictionary_columns(table.schema))
 
 
 class Embeddings:

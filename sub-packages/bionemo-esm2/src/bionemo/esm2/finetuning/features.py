@@ -15,15 +15,11 @@ from bionemo.core.errors import BionemoError
 from bionemo.core.files import atomic_file
 from bionemo.core.progress import progress_bar
 from bionemo.core.ranks import process_rank
-from bionemo.esm2.embedding.embedder import (
-    CPU_TOKENS_PER_BATCH,
-    GPU_TOKENS_PER_BATCH,
-    EmbeddingOptions,
-    ProteinEmbedder,
-)
+from bionemo.esm2.embedding.embedder import EmbeddingOptions, ProteinEmbedder
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.labeled_proteins import LabeledProteins
 from bionemo.esm2.model.model import ESM2MaskedLM, ESM2Model
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
 
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, PAD_ID
-from bionemo.esm2.embedding.embedder import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
 from bionemo.esm2.finetuning.head_config import HeadConfig, Target
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.llm.data.packing import build_packed_batch
+from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
 
 
 class HeadPredictor:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, MASK_ID
-from bionemo.esm2.embedding.embedder import AUTOCAST, GPU_TOKENS_PER_BATCH
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.masked_forward import masked_logits
 from bionemo.esm2.variants.windows import WINDOW_TOKENS, overlapping_windows, window_start, window_weights
+from bionemo.llm.model.biobert.inference import AUTOCAST, GPU_TOKENS_PER_BATCH
 
 
 CPU_TOKENS_PER_BATCH = 2048

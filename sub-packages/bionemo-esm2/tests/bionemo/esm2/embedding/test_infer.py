@@ -32,6 +32,7 @@ FLAGS = """
 --lora-checkpoint-path --initial-ckpt-skip-keys-with-these-prefixes --format --plot --resume --no-resume
 --length-policy --max-seq-length
 --tensor-model-parallel-size --pipeline-model-parallel-size --accelerator --num-gpus --devices --num-nodes --precision
+--compile --no-compile
 """
 
 
@@ -119,6 +120,7 @@ def test_left_out_rows_are_listed_and_keep_their_places(tmp_path, oracle):
         (("--embedding", "mean", "--layers", "4"), "layer 4: expected 0 (the embedding) to 3"),
         (("--embedding", "mean", "--layers"), "--layers: none given"),
         (("--embedding", "mean", "--tokens-per-batch", "9", "--micro-batch-size", "2"), "exclude each other"),
+        (("--embedding", "mean", "--compile"), "--compile: works on a GPU only"),
         (("--embedding", "mean", "--num-gpus", "0"), "--num-gpus 0: must be at least 1"),
         (("--embedding", "mean", "--id-column", "id"), "belong to tables"),
         (("--embedding", "mean", "--tensor-model-parallel-size", "2"), "--tensor-model-parallel-size"),

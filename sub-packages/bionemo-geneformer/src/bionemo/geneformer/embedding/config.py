@@ -10,14 +10,14 @@ from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
-from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, ModelSourceFlags
+from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, DeviceFlags, ModelSourceFlags
 
 
 DATA, OUTPUT, COMPUTE = "data", "output", "compute"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, ComputeFlags):
+class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, ComputeFlags, CompileFlags):
     """Embed cells: a table by cell id, complete or absent; a killed run is resumed by the same call."""
 
     data_dir: Path = option(
@@ -80,6 +80,8 @@ class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, Compu
             raise ConfigError("--micro-batch-size and --tokens-per-batch exclude each other. Give one of them.")
         if not self.embeddings and self.embedding is not None:
             raise ConfigError("--embedding contradicts --no-embeddings. Give one of them.")
+        if self.compile and (self.predictions or self.config_class != "GeneformerConfig"):
+            raise ConfigError("--compile: not with the head of a fine-tuned model. Leave it out.")
         if self.predictions and self.config_class != "GeneformerConfig":
             raise ConfigError("--predictions and --config-class FineTuneSeqLenBioBertConfig exclude each other.")
         extras = (

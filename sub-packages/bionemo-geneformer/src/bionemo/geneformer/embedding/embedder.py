@@ -5,8 +5,7 @@
 Letters: C cells, S tokens of a cell, H hidden, V vocabulary, T tokens of a pack.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,12 +18,12 @@ from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import GeneformerMaskedLM
 from bionemo.geneformer.data.packed_cells import PackedCellDataset
 from bionemo.geneformer.data.tokenized_cells import TokenizedCells
-from bionemo.geneformer.embedding.encoder import AUTOCAST
 from bionemo.geneformer.embedding.pooling import EmbeddingKind, GeneMeans, pool_cells
 from bionemo.geneformer.embedding.predictions import CellHead
 from bionemo.geneformer.tokenizer.gene_tokenizer import GeneTokenizer
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
-from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index
+from bionemo.llm.model.biobert.hidden_states import layer_index
+from bionemo.llm.model.biobert.inference import AUTOCAST, PackEncoder, PlacedPack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,8 @@ class EmbeddingOptions:
         layer: 0 is the last, -1 the one before.
         max_tokens: Tokens of a pack.
         precision: "32-true", "bf16-mixed" or "16-mixed".
+        compile_backend: Compile the layers, see :class:`bionemo.llm.model.biobert.inference.PackEncoder`; not with a
+            head.
         skip_last_gene: See `pool_cells`.
         include_input_ids: Also give the tokens.
         include_hiddens: Also give the layer's hidden states.
@@ -47,6 +48,7 @@ class EmbeddingOptions:
     layer: int = -1
     max_tokens: int = 4096
     precision: str = "32-true"
+    compile_backend: str | None = None
     skip_last_gene: bool = False
     include_input_ids: bool = False
     include_hiddens: bool = False
@@ -109,6 +111,16 @@ class CellEmbedder:
         self.head = head
         self.device = next(module.parameters()).device
         self._num_blocks = layer_index(options.layer, module.config.num_layers)
+        self._encoder = PackEncoder(
+            module.model,
+            precision=options.precision,
+            max_tokens=self._max_tokens,
+            compile_backend=options.compile_backend,
+        )
+
+    @property
+    def _max_tokens(self) -> int:
+        return max(self.options.max_tokens, self.module.config.seq_length)
 
     @property
     def hidden_size(self) -> int:
@@ -157,7 +169,7 @@ class CellEmbedder:
             if gene_means is not None:
                 gene_means.add(states.hidden_TH, states.batch)
             if self.head is not None:
-                with self._no_gradients():
+                with self._encoder.no_gradients():
                     head_outputs.append(self.head.predict(states.batch).float().cpu().numpy())
                 order.append(places)
             ragged.update(zip(places.tolist(), self._split(states), strict=True))
@@ -181,36 +193,24 @@ class CellEmbedder:
             self.tokenizer,
             subset=np.asarray(indices, dtype=np.int64),
             max_seq_length=min(self.module.config.seq_length, max(cells.max_length, 1 + self._num_specials)),
-            max_tokens=max(self.options.max_tokens, self.module.config.seq_length),
+            max_tokens=self._max_tokens,
             sequences_multiple=1,
         )
         loading = PackLoading(tokens_per_batch=dataset.max_tokens, seed=0, pin_memory=self.device.type == "cuda")
         for batch in build_pack_loader(dataset, loading, epochs=1, num_workers=self.options.num_workers):
             places = batch["sample_idx"][: batch["num_sequences"]].numpy()
-            batch = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in _without_tail(batch).items()}
-            yield places, self._compute(batch)
+            yield places, self._compute(self._encoder.place(batch, self.module.config.seq_length))
 
     @property
     def _num_specials(self) -> int:
         return self.tokenizer.variant.num_framing_tokens
 
-    def _compute(self, batch: dict[str, Any]) -> _PackStates:
-        with self._no_gradients():
-            if not self.options.include_logits:
-                return _PackStates(batch, hidden_states_at(self.module.model, batch, self._num_blocks).float(), None)
-            inputs = (batch["input_ids"], batch["position_ids"], batch["cu_seqlens"], batch["max_seqlen"])
-            found = self.module.model.forward_packed(
-                *inputs, num_tokens=batch["num_tokens"], output_hidden_states=True
+    def _compute(self, pack: PlacedPack) -> _PackStates:
+        states, logits = self._encoder.encode(pack, (self._num_blocks,), with_logits=self.options.include_logits)
+        with torch.no_grad():
+            return _PackStates(
+                pack.batch, states[self._num_blocks].float(), None if logits is None else logits.float()
             )
-            assert found.all_hidden_states is not None
-            assert found.token_logits is not None
-            return _PackStates(batch, found.all_hidden_states[self._num_blocks].float(), found.token_logits.float())
-
-    @contextlib.contextmanager
-    def _no_gradients(self) -> Iterator[None]:
-        dtype = AUTOCAST[self.options.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            yield
 
     def _split(self, states: _PackStates) -> list[tuple[Any, Any, Any]]:
         """Tokens, hidden states and logits of each cell of a pack, None where not asked for."""
@@ -237,10 +237,3 @@ class _CellsInOrder(PackedCellDataset):
         batch = super().__getitem__(pack)
         batch["sample_idx"] = torch.from_numpy(np.asarray(pack.idxs, dtype=np.int64))
         return batch
-
-
-def _without_tail(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A pack cut to its tokens: on a CPU a tail costs as much as cells."""
-    num_tokens = batch["num_tokens"]
-    cut = {name: batch[name][:num_tokens] for name in ("input_ids", "labels", "position_ids")}
-    return {**batch, **cut}

@@ -8,19 +8,15 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from bionemo.core.errors import ConfigError
 from bionemo.geneformer.embedding.repeated_tokens import computed_once
 from bionemo.llm.data.types import PackedBatch
-from bionemo.llm.model.biobert.hidden_states import hidden_states_at, layer_index, with_static_shapes
+from bionemo.llm.model.biobert.hidden_states import layer_index
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH, PackEncoder
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
-from bionemo.llm.model.compiled import compile_layers
 
 
 Encoder = Callable[[PackedBatch], Tensor]
-"""A packed batch to the [T, H] hidden states of one layer."""
-
-CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH = 4096, 32_768
-AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""A packed batch to the [T, H] hidden states of one layer; the next call may overwrite them."""
 
 
 def default_tokens_per_batch(device: str) -> int:
@@ -35,44 +31,37 @@ def build_encoder(
     precision: str = "32-true",
     has_repeats: bool = False,
     compile_backend: str | None = None,
+    max_tokens: int | None = None,
 ) -> Encoder:
     """Build the function; neither the blocks behind the layer nor the head are computed.
-
-    On a GPU packs get static shapes: a varlen kernel prepares itself once for each shape.
 
     Args:
         model: In evaluation mode, on the device where it shall run.
         layer: 0 is the last, -1 the one before.
         precision: "32-true", "bf16-mixed" or "16-mixed".
-        has_repeats: Packs hold the same token at the same position many times; what it gives alone is computed once.
+        has_repeats: Packs hold the same token at the same position many times; on a CPU what it gives alone is
+            computed once.
         compile_backend: Compile each block with this backend of ``torch.compile`` and, in bf16-mixed, cast the
             model's weights to bfloat16 for good: for long jobs on a GPU. None: autocast, uncompiled.
+        max_tokens: Tokens of a pack, larger ones may come; None: the default of the device.
 
     Raises:
         ConfigError: There is no such layer or precision.
     """
-    if precision not in AUTOCAST:
-        raise ConfigError(f"precision {precision}: not one of {', '.join(AUTOCAST)}.")
     num_blocks = layer_index(layer, model.bert_config.num_layers)
     device = next(model.parameters()).device
-    dtype = AUTOCAST[precision]
-    if compile_backend is not None:
-        compile_layers(model.encoder.layers[:num_blocks], backend=compile_backend)
-        if dtype == torch.bfloat16:
-            model.to(dtype)
-            dtype = None
-    is_static = device.type == "cuda" or compile_backend is not None
+    encoder = PackEncoder(
+        model,
+        precision=precision,
+        max_tokens=max_tokens or default_tokens_per_batch(device.type),
+        compile_backend=compile_backend,
+    )
+    saves_repeats = has_repeats and not encoder.has_static_shapes
 
     def encode(batch: PackedBatch) -> Tensor:
-        if is_static:
-            batch = with_static_shapes(batch, model.bert_config.seq_length)
-        on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        repeats = (
-            computed_once(model, batch["input_ids"].to(device), batch["position_ids"].to(device))
-            if has_repeats
-            else nullcontext()
-        )
-        with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None), repeats:
-            return hidden_states_at(model, on_device, num_blocks).float()
+        pack = encoder.place(batch, model.bert_config.seq_length)
+        tokens = (pack.batch["input_ids"], pack.batch["position_ids"])
+        with computed_once(model, *tokens) if saves_repeats else nullcontext(), torch.no_grad():
+            return encoder.encode(pack, (num_blocks,))[0][num_blocks].float()
 
     return encode

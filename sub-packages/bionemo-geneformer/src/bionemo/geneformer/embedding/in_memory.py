@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embed the cells of an AnnData object; nothing is written."""
 
+import copy
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from bionemo.geneformer.data.tokenize_on_read import MIN_COVERAGE
 from bionemo.geneformer.embedding.embedder import CellEmbedder, EmbeddingOptions
 from bionemo.geneformer.embedding.encoder import default_tokens_per_batch
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
+from bionemo.llm.model.biobert.inference import choose_compiler, precision_on
 
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def embed_anndata(
     empty_cells: Literal["error", "nan"] = "error",
     allow_fractional_counts: bool = False,
     min_coverage: float = MIN_COVERAGE,
-    precision: str = "32-true",
+    precision: str = "auto",
+    compile: bool | None = None,
 ) -> NDArray[np.float32]:
     """Rank and embed every cell.
 
@@ -53,7 +56,8 @@ def embed_anndata(
         empty_cells: Whether a cell without known genes is an error, or gets NaN.
         allow_fractional_counts: Whether counts may be fractional.
         min_coverage: Share of the counts that known genes must hold.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
+        precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+        compile: Compile the layers of a copy of the model; None: on a GPU, where that repays.
 
     Returns:
         [cells, H], in the order of ``adata``.
@@ -66,10 +70,6 @@ def embed_anndata(
         raise ConfigError("gene_medians: the checkpoint holds none, and counts are ranked by them. Give the file.")
     kind: EmbeddingKind = embedding or ("cell" if dictionaries.tokenizer.class_id is None else "cls")
     device = next(module.parameters()).device
-    options = EmbeddingOptions(
-        kinds=(kind,), layer=layer, max_tokens=default_tokens_per_batch(device.type), precision=precision
-    )
-    embedder = CellEmbedder(module, dictionaries.tokenizer, options)
     reading = CountReading(
         max_length=module.config.seq_length,
         gene_column=gene_column,
@@ -79,6 +79,21 @@ def embed_anndata(
     )
     source = open_adata(adata, layer=counts_layer, feature_type=feature_type, allow_fractions=allow_fractional_counts)
     cells = tokenize_counts(source, dictionaries, reading, name="adata")
+    max_tokens = max(default_tokens_per_batch(device.type), module.config.seq_length)
+    precision = precision_on(device, precision)
+    backend = choose_compiler(
+        compile,
+        device=device.type,
+        precision=precision,
+        num_tokens=int(cells.tokens.lengths[cells.indices].sum()),
+        max_tokens=max_tokens,
+    )
+    options = EmbeddingOptions(
+        kinds=(kind,), layer=layer, max_tokens=max_tokens, precision=precision, compile_backend=backend
+    )
+    if backend is not None:
+        module = copy.deepcopy(module)
+    embedder = CellEmbedder(module, dictionaries.tokenizer, options)
     embeddings = np.full((adata.n_obs, embedder.hidden_size), np.nan, dtype=np.float32)
     with progress_bar(total=len(cells.indices), unit="cell", description="Embedding") as bar:
         outputs = embedder.embed(cells.tokens, cells.indices, on_cells=bar.update)

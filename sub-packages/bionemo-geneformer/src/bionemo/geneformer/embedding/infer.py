@@ -34,6 +34,7 @@ from bionemo.geneformer.embedding.results_table import (
 )
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.llm.checkpoints.model_source import model_fingerprint
+from bionemo.llm.model.biobert.inference import choose_compiler
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -65,8 +66,9 @@ def run_inference(config: InferGeneformerConfig) -> Path:
     head = open_head(config)
     module = masked_lm_of(module, head)
     dictionaries = read_model_dictionaries(config, module.dictionaries, module.config, config.checkpoint_path)
-    options = options_of(config, module, dictionaries, accelerator)
     cells = open_cells(config.data_dir, dictionaries, reading_of(config, module), id_column=config.id_column)
+    num_tokens = int(np.minimum(cells.tokens.lengths[cells.indices], module.config.seq_length).sum())
+    options = options_of(config, module, dictionaries, accelerator, num_tokens=num_tokens)
     indices = cells.indices
     if len(set(cells.ids[indices].tolist())) < len(indices):
         raise DataError(
@@ -158,18 +160,33 @@ def open_head(config: InferGeneformerConfig) -> CellHead | None:
 
 
 def options_of(
-    config: InferGeneformerConfig, module: GeneformerMaskedLM, dictionaries: Dictionaries, accelerator: str
+    config: InferGeneformerConfig,
+    module: GeneformerMaskedLM,
+    dictionaries: Dictionaries,
+    accelerator: str,
+    *,
+    num_tokens: int,
 ) -> EmbeddingOptions:
-    """What to compute, with the defaults of the model and the machine."""
+    """What to compute, with the defaults of the model and the machine; `num_tokens` of all cells."""
     max_tokens = config.tokens_per_batch or default_tokens_per_batch(accelerator)
     if config.micro_batch_size is not None:
         max_tokens = config.micro_batch_size * (config.seq_length or module.config.seq_length)
+    max_tokens = max(max_tokens, module.config.seq_length)
+    precision = resolve_precision(config.precision, accelerator)
+    has_head = config.predictions or config.config_class != "GeneformerConfig"
     kinds = config.embedding or (("cell",) if dictionaries.tokenizer.class_id is None else ("cls",))
     return EmbeddingOptions(
         kinds=tuple(dict.fromkeys(kinds)) if config.embeddings else (),
         layer=config.layer,
-        max_tokens=max(max_tokens, module.config.seq_length),
-        precision=resolve_precision(config.precision, accelerator),
+        max_tokens=max_tokens,
+        precision=precision,
+        compile_backend=choose_compiler(
+            False if has_head else config.compile,
+            device=accelerator,
+            precision=precision,
+            num_tokens=num_tokens,
+            max_tokens=max_tokens,
+        ),
         skip_last_gene=config.skip_last_gene,
         include_input_ids=config.include_input_ids,
         include_hiddens=config.include_hiddens,
@@ -201,6 +218,7 @@ def fingerprint_of(config: InferGeneformerConfig, options: EmbeddingOptions, cel
         "weights": model_fingerprint(config.checkpoint_path),
         "tokens_per_batch": options.max_tokens,
         "precision": options.precision,
+        "compiled": options.compile_backend is not None,
         "cells": zlib.crc32("\n".join(cells.ids[cells.indices].tolist()).encode()),
         "lengths": zlib.crc32(cells.tokens.lengths.tobytes()),
     }

@@ -11,7 +11,7 @@ from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings, flag
-from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, ModelSourceFlags
+from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, DeviceFlags, ModelSourceFlags
 
 
 DATA, STATISTICS, COMPUTE = "data", "statistics", "compute"
@@ -22,7 +22,7 @@ OF_STATISTICS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags, ComputeFlags):
+class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags, ComputeFlags, CompileFlags):
     """Delete, overexpress, inhibit or activate genes of cells, and see how far each cell's embedding moves."""
 
     checkpoint_path: Path | None = option_like(ModelSourceFlags, "checkpoint_path", None)
@@ -46,7 +46,7 @@ class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags,
     max_fdr: float = option(0.05, group=STATISTICS, help="False discovery rate below which a gene is significant.")
     min_detections: int = option(10, group=STATISTICS, help="Genes perturbed in fewer cells are flagged.")
 
-    precision: Literal["fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "fp32")
+    precision: Literal["auto", "fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "auto")
 
     def __post_init__(self) -> None:
         """Check each value by itself.

@@ -5,7 +5,7 @@
 A cell is the list of its gene tokens, most expressed first, without special tokens. An edit says for every place of
 the perturbed list which place of the unperturbed one it comes from, so that the two can be compared gene by gene.
 
-Letters: G genes of the unperturbed cell, P of the perturbed one, K genes perturbed together.
+Letters: G genes of the unperturbed cell, P of the perturbed one, K genes perturbed together, E edits.
 
 Source: Theodoris et al. 2023, Methods, in silico perturbation; quartile moves as its toolkit documents them.
 """
@@ -22,6 +22,8 @@ from bionemo.core.errors import ConfigError
 
 PerturbType = Literal["delete", "overexpress", "inhibit", "activate"]
 NUM_QUARTILES = 4
+EDITS_OF_A_BLOCK = 64
+"""Edits of one cell that are laid out together: 64 of 4,096 genes take 2 MB for each array."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +80,39 @@ class Edit(NamedTuple):
     compared: NDArray[np.bool_]
 
     def tokens(self, genes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The perturbed list, [P] tokens, from the unperturbed one."""
-        if self.sources.size and self.sources.min() >= 0:
-            return genes[self.sources]
-        # Negative places count from the end, as NumPy's do: -1 is the first perturbed gene.
-        return np.concatenate([genes, np.array(self.perturbed[::-1], dtype=genes.dtype)])[self.sources]
+        """Return the perturbed list, [P] tokens, from the unperturbed one."""
+        return _tokens_at(self.sources, genes, self.perturbed)
+
+
+class EditBlock(NamedTuple):
+    """Consecutive edits of one cell whose perturbed lists have one length.
+
+    Attributes:
+        perturbed: Tokens of the perturbed genes of each of E edits.
+        sources: [E, P] int64, see :class:`Edit`.
+        overflow: Genes at the end of the unperturbed list that are left out of both.
+        compared: [E, P] bool.
+    """
+
+    perturbed: list[tuple[int, ...]]
+    sources: NDArray[np.int64]
+    overflow: int
+    compared: NDArray[np.bool_]
+
+    def part(self, first: int, end: int) -> "EditBlock":
+        """Return some of the edits."""
+        return EditBlock(self.perturbed[first:end], self.sources[first:end], self.overflow, self.compared[first:end])
+
+    def tokens(self, genes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the perturbed lists, [E, P] tokens, from the unperturbed one."""
+        return _tokens_at(self.sources, genes, self.perturbed[0])  # who inserts genes stands alone in its block
+
+
+def _tokens_at(sources: NDArray[np.int64], genes: NDArray[np.int64], perturbed: tuple[int, ...]) -> NDArray[np.int64]:
+    if sources.size and sources.min() >= 0:
+        return genes[sources]
+    # Negative places count from the end, as NumPy's do: -1 is the first perturbed gene.
+    return np.concatenate([genes, np.array(perturbed[::-1], dtype=genes.dtype)])[sources]
 
 
 def edit_cell(
@@ -112,7 +142,7 @@ def edit_cell(
     return _edit_places(len(genes), places, perturbed, perturb_type, max_genes, rank_shift)
 
 
-def cell_edits(genes: NDArray[np.int64], perturbation: Perturbation, max_genes: int) -> Iterator[Edit]:
+def cell_edits(genes: NDArray[np.int64], perturbation: Perturbation, max_genes: int) -> Iterator[EditBlock]:
     """List the edits of one cell, which holds all that ``perturbation.required_tokens`` names.
 
     Where every gene is perturbed in turn, an edit that leaves the list as it is (the first gene overexpressed, say) is
@@ -125,28 +155,64 @@ def cell_edits(genes: NDArray[np.int64], perturbation: Perturbation, max_genes: 
         max_genes: Genes that the model's context has room for.
 
     Yields:
-        The edits, in the order of the cell's list.
+        The edits, in the order of the cell's list, in blocks.
     """
+    if perturbation.genes is None and perturbation.anchor is None:
+        yield from _single_gene_blocks(genes, perturbation)
+        return
+    for edit in _composed_edits(genes, perturbation, max_genes):
+        if edit.compared.any():
+            yield EditBlock([edit.perturbed], edit.sources[None], edit.overflow, edit.compared[None])
+
+
+def _single_gene_blocks(genes: NDArray[np.int64], perturbation: Perturbation) -> Iterator[EditBlock]:
+    """Every gene perturbed alone: it leaves its place and, unless it is deleted, takes another."""
+    num_genes = len(genes)
+    if num_genes < 2:
+        return
+    places = np.arange(num_genes)
+    targets: NDArray[np.int64] | None = None
+    if perturbation.perturb_type == "overexpress":
+        targets = np.zeros_like(places)
+    elif perturbation.perturb_type != "delete":
+        assert perturbation.rank_shift is not None
+        shift = perturbation.rank_shift if perturbation.perturb_type == "inhibit" else -perturbation.rank_shift
+        targets = np.array([target_place(place, num_genes, shift) for place in range(num_genes)])
+    if targets is not None:
+        places = places[targets != places]
+    place_P = np.arange(num_genes if targets is not None else num_genes - 1)
+    for start in range(0, len(places), EDITS_OF_A_BLOCK):
+        edited_E1 = places[start : start + EDITS_OF_A_BLOCK, None]
+        if targets is None:
+            sources_EP = place_P + (place_P >= edited_E1)
+            compared_EP = np.ones(sources_EP.shape, dtype=bool)
+        else:
+            target_E1 = targets[edited_E1]
+            other_EP = place_P - (place_P > target_E1)
+            compared_EP = place_P != target_E1
+            sources_EP = np.where(compared_EP, other_EP + (other_EP >= edited_E1), edited_E1)
+        perturbed: list[tuple[int, ...]] = [(token,) for token in genes[edited_E1[:, 0]].tolist()]
+        yield EditBlock(perturbed, sources_EP, 0, compared_EP)
+
+
+def _composed_edits(genes: NDArray[np.int64], perturbation: Perturbation, max_genes: int) -> Iterator[Edit]:
+    """A group of genes perturbed together, or each gene with the anchor."""
     kind, shift, anchor = perturbation.perturb_type, perturbation.rank_shift, perturbation.anchor
     num_genes = len(genes)
     if perturbation.genes is not None:
-        edit = edit_cell(genes, perturbation.genes, kind, max_genes=max_genes, rank_shift=shift)
-        if edit.compared.any():
-            yield edit
+        yield edit_cell(genes, perturbation.genes, kind, max_genes=max_genes, rank_shift=shift)
         return
+    assert anchor is not None
     unchanged = np.arange(num_genes)
-    if anchor is not None and num_genes > 1:
+    if num_genes > 1:
         yield edit_cell(genes, (anchor,), kind, max_genes=max_genes, rank_shift=shift)
     for place, token in enumerate(genes.tolist()):
         if token == anchor:
             continue
         single = _edit_places(num_genes, [place], (token,), kind, max_genes, shift)
-        if single.compared.any() and not np.array_equal(single.sources, unchanged):
+        if not np.array_equal(single.sources, unchanged):
             yield single
-        if anchor is not None:
-            pair = edit_cell(genes, (anchor, token), kind, max_genes=max_genes, rank_shift=shift)
-            if pair.compared.any():
-                yield pair
+        yield edit_cell(genes, (anchor, token), kind, max_genes=max_genes, rank_shift=shift)
 
 
 def _edit_places(

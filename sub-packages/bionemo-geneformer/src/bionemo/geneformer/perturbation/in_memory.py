@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perturb cells of an AnnData object and get the shifts as a data frame; nothing is written."""
 
+import copy
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from bionemo.geneformer.embedding.encoder import build_encoder, default_tokens_p
 from bionemo.geneformer.perturbation.job import build_job, embed_states
 from bionemo.geneformer.perturbation.results_table import measure_partition
 from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings
+from bionemo.llm.model.biobert.hidden_states import layer_index
+from bionemo.llm.model.biobert.inference import choose_compiler, precision_on
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
 
@@ -34,6 +37,8 @@ def perturb_anndata(
     gene_column: str | None = None,
     allow_fractional_counts: bool = False,
     min_coverage: float = 0.3,
+    precision: str = "auto",
+    compile: bool | None = None,
 ) -> "pd.DataFrame":
     """Perturb cells.
 
@@ -48,6 +53,8 @@ def perturb_anndata(
         gene_column: Column of ``var`` that names genes; None: the one with most known genes.
         allow_fractional_counts: Whether counts may be fractional.
         min_coverage: Share of the counts that known genes must hold.
+        precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
+        compile: Compile the layers of a copy of the model; None: on a GPU, where that repays.
 
     Returns:
         A row for each edit of each cell, with the columns of ``shifts.parquet``.
@@ -62,7 +69,7 @@ def perturb_anndata(
     if not dictionaries.medians:
         raise ConfigError("gene_medians: the checkpoint holds none, and counts are ranked by them. Give the file.")
     device = next(model.parameters()).device
-    encode = build_encoder(model, settings.layer, has_repeats=True)
+    layer_index(settings.layer, model.bert_config.num_layers)  # refuses what is not there, before anything starts
     tokenizer = dictionaries.tokenizer
     reading = CountReading(
         max_length=model.bert_config.seq_length,
@@ -79,6 +86,18 @@ def perturb_anndata(
         lambda: cells,
         max_length=model.bert_config.seq_length,
         max_tokens=default_tokens_per_batch(device.type),
+    )
+    precision = precision_on(device, precision)
+    backend = choose_compiler(
+        compile, device=device.type, precision=precision, num_tokens=job.num_tokens, max_tokens=job.max_tokens
+    )
+    encode = build_encoder(
+        model if backend is None else copy.deepcopy(model),
+        settings.layer,
+        precision=precision,
+        has_repeats=True,
+        compile_backend=backend,
+        max_tokens=job.max_tokens,
     )
     states = embed_states(encode, job)
     tables = []

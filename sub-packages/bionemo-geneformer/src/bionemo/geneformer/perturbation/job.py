@@ -23,6 +23,7 @@ from bionemo.geneformer.perturbation.selection import (
     cells_of_states,
     cells_to_perturb,
     cells_with_values,
+    costs_of_cells,
     partitions_by_cost,
 )
 from bionemo.geneformer.perturbation.settings import PerturbationSettings
@@ -85,6 +86,11 @@ class PerturbationJob:
     def num_cells(self) -> int:
         """Number of cells to perturb."""
         return sum(map(len, self.partitions))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all perturbed lists, about."""
+        return sum(int(costs_of_cells(self.cells.tokens, part, self.perturbation).sum()) for part in self.partitions)
 
 
 def build_job(

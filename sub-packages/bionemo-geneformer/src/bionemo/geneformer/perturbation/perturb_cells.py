@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from bionemo.core.errors import DataError
 from bionemo.geneformer.data.tokenized_cells import TokenizedCells
 from bionemo.geneformer.embedding.encoder import Encoder
 from bionemo.geneformer.embedding.pooling import EmbeddingKind
-from bionemo.geneformer.perturbation.edits import Edit, Perturbation, cell_edits
+from bionemo.geneformer.perturbation.edits import EditBlock, Perturbation, cell_edits
 from bionemo.geneformer.perturbation.shifts import (
     ComparedGenes,
     HiddenCell,
@@ -30,6 +29,7 @@ from bionemo.geneformer.perturbation.shifts import (
     shifts_of_edits,
 )
 from bionemo.llm.data.packing import build_packed_batch
+from bionemo.llm.model.host_copy import HostCopy, to_device
 
 
 class TokenLayout(NamedTuple):
@@ -72,8 +72,9 @@ class TokenLayout(NamedTuple):
         return tokens[len(self.prefix) : end]
 
     def tokens_of(self, genes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The opposite of :meth:`genes_of`."""
-        return np.concatenate([self.prefix, genes, self.suffix]).astype(np.int64)
+        """The opposite of :meth:`genes_of`, of one list [P] or of several [E, P]."""
+        framed = [np.broadcast_to(np.array(x, dtype=np.int64), (*genes.shape[:-1], len(x))) for x in self[1:3]]
+        return np.concatenate([framed[0], genes, framed[1]], axis=-1)
 
 
 class EditShifts(NamedTuple):
@@ -96,14 +97,28 @@ class EditShifts(NamedTuple):
     affected_cosines: NDArray[np.float32] | None = None
 
 
-class _Sequence(NamedTuple):
-    """One entry of the stream: a list of genes that goes through the model; ``edit`` None is the unperturbed cell."""
+class _Lists(NamedTuple):
+    """Consecutive entries of the stream: lists of genes of one length, perturbed ones or a cell as it is."""
 
     cell_idx: int
     unperturbed: NDArray[np.int64]
     genes: NDArray[np.int64]
+    """[E, P] tokens that go through the model."""
     overflow: int
-    edit: Edit | None
+    edits: EditBlock | None
+    """None: ``genes`` is the unperturbed cell, E = 1."""
+
+    def part(self, first: int, end: int) -> "_Lists":
+        """Return some of the lists."""
+        edits = None if self.edits is None else self.edits.part(first, end)
+        return self._replace(genes=self.genes[first:end], edits=edits)
+
+
+class _Pending(NamedTuple):
+    """Results on their way to the host."""
+
+    shifts: EditShifts
+    values: HostCopy
 
 
 def perturb_cells(
@@ -136,33 +151,50 @@ def perturb_cells(
         DataError: A cell was not tokenized for this model.
     """
     hidden_cells: dict[tuple[int, int], HiddenCell] = {}
+    pending: list[_Pending] = []
     stream = _edits_stream(cells, indices, perturbation, layout)
     for pack, hidden_TH, starts in _through_model(encode, stream, layout, max_tokens):
+        before, pending = pending, []
         entries = zip(pack, starts, strict=True)
         for (cell_idx, overflow, is_edit), group in groupby(entries, lambda entry: _group_of(entry[0])):
             members = list(group)
             if not is_edit:
-                (((sequence, start)),) = members
-                hidden_cells[cell_idx, overflow] = _hidden_cell(hidden_TH, start, len(sequence.genes), layout)
+                (((lists, start)),) = members
+                hidden = _hidden_cell(hidden_TH, start, lists.genes.shape[1], layout)
+                hidden_cells[cell_idx, overflow] = HiddenCell(hidden.genes.clone(), hidden.first.clone())
                 continue
-            compared = _compared_genes(hidden_TH, members, layout)
-            cell = hidden_cells[cell_idx, overflow]
-            edits = [sequence.edit for sequence, _ in members if sequence.edit is not None]
-            result = EditShifts(
-                cell_idx,
-                [edit.perturbed for edit in edits],
-                shifts_of_edits(cell, compared, measure).cpu().numpy(),
+            pending.append(
+                _measured(hidden_cells[cell_idx, overflow], hidden_TH, members, measure, layout, include_gene_cosines)
             )
-            if include_gene_cosines:
-                unperturbed = members[0][0].unperturbed
-                result = result._replace(
-                    affected=unperturbed[compared.sources.cpu().numpy()],
-                    affected_counts=compared.counts.cpu().numpy(),
-                    affected_cosines=gene_cosines(cell, compared).float().cpu().numpy(),
-                )
-            yield result
         last = pack[-1].cell_idx
         hidden_cells = {key: cell for key, cell in hidden_cells.items() if key[0] == last}
+        yield from map(_arrived, before)  # those of the last pack, while the device computes this one
+    yield from map(_arrived, pending)
+
+
+def _measured(
+    cell: HiddenCell,
+    hidden_TH: Tensor,
+    members: "list[tuple[_Lists, int]]",
+    measure: Measure,
+    layout: TokenLayout,
+    include_gene_cosines: bool,
+) -> _Pending:
+    """Measure edits of one cell that lie in one pack."""
+    compared, sources_R = _compared_genes(hidden_TH, members, layout)
+    found = {"values": shifts_of_edits(cell, compared, measure)}
+    first = members[0][0]
+    perturbed = [tokens for lists, _ in members if lists.edits is not None for tokens in lists.edits.perturbed]
+    shifts = EditShifts(first.cell_idx, perturbed, np.empty((0, len(measure.columns))))
+    if include_gene_cosines:
+        found["affected_cosines"] = gene_cosines(cell, compared).float()
+        shifts = shifts._replace(affected=first.unperturbed[sources_R], affected_counts=np.array(compared.counts))
+    return _Pending(shifts, HostCopy(found))
+
+
+def _arrived(pending: _Pending) -> EditShifts:
+    arrived = pending.values.arrays()
+    return pending.shifts._replace(values=arrived["values"], affected_cosines=arrived.get("affected_cosines"))
 
 
 def embed_cells(
@@ -176,12 +208,12 @@ def embed_cells(
 ) -> list[Tensor]:
     """Embed unperturbed cells: the arguments are as in :func:`perturb_cells`; C times [H] float64 on the CPU."""
     stream = (
-        _Sequence(cell_idx, genes, genes, 0, None) for cell_idx, genes in _genes_of_cells(cells, indices, layout)
+        _Lists(cell_idx, genes, genes[None], 0, None) for cell_idx, genes in _genes_of_cells(cells, indices, layout)
     )
     embeddings: list[Tensor] = []
     for pack, hidden_TH, starts in _through_model(encode, stream, layout, max_tokens):
-        for sequence, start in zip(pack, starts, strict=True):
-            cell = _hidden_cell(hidden_TH, start, len(sequence.genes), layout)
+        for lists, start in zip(pack, starts, strict=True):
+            cell = _hidden_cell(hidden_TH, start, lists.genes.shape[1], layout)
             pooled = cell.first.double() if embedding == "cls" else cell.genes.double().mean(dim=0)
             embeddings.append(pooled.cpu())
     return embeddings
@@ -197,50 +229,54 @@ def _genes_of_cells(
 
 def _edits_stream(
     cells: TokenizedCells, indices: NDArray[np.int64], perturbation: Perturbation, layout: TokenLayout
-) -> Iterator[_Sequence]:
+) -> Iterator[_Lists]:
     """Each cell, as often as edits of different overflow ask for, and its edits behind it."""
     for cell_idx, genes in _genes_of_cells(cells, indices, layout):
         known_overflows: set[int] = set()
-        for edit in cell_edits(genes, perturbation, layout.max_genes):
-            if edit.overflow not in known_overflows:
-                known_overflows.add(edit.overflow)
-                yield _Sequence(cell_idx, genes, genes[: len(genes) - edit.overflow], edit.overflow, None)
-            yield _Sequence(cell_idx, genes, edit.tokens(genes), edit.overflow, edit)
+        for edits in cell_edits(genes, perturbation, layout.max_genes):
+            if edits.overflow not in known_overflows:
+                known_overflows.add(edits.overflow)
+                yield _Lists(cell_idx, genes, genes[None, : len(genes) - edits.overflow], edits.overflow, None)
+            yield _Lists(cell_idx, genes, edits.tokens(genes), edits.overflow, edits)
 
 
-def _group_of(sequence: _Sequence) -> tuple[int, int, bool]:
-    return sequence.cell_idx, sequence.overflow, sequence.edit is not None
+def _group_of(lists: _Lists) -> tuple[int, int, bool]:
+    return lists.cell_idx, lists.overflow, lists.edits is not None
 
 
 def _through_model(
-    encode: Encoder, stream: Iterable[_Sequence], layout: TokenLayout, max_tokens: int
-) -> Iterator[tuple[list[_Sequence], Tensor, list[int]]]:
-    """Pack the stream in its order; with each pack come its hidden states and where each sequence starts in them."""
-    for pack in _packs(stream, len(layout.prefix) + len(layout.suffix), max_tokens):
-        token_lists = [layout.tokens_of(sequence.genes) for sequence in pack]
-        lengths = np.array([len(tokens) for tokens in token_lists], dtype=np.int64)
-        num_tokens = int(lengths.sum())
+    encode: Encoder, stream: Iterable[_Lists], layout: TokenLayout, max_tokens: int
+) -> Iterator[tuple[list[_Lists], Tensor, list[int]]]:
+    """Pack the stream in its order; with each pack come its hidden states and where each entry starts in them."""
+    num_specials = len(layout.prefix) + len(layout.suffix)
+    for pack in _packs(stream, num_specials, max_tokens):
+        sizes = [lists.genes.shape[0] * (lists.genes.shape[1] + num_specials) for lists in pack]
+        lengths = np.concatenate([np.full(len(x.genes), x.genes.shape[1] + num_specials) for x in pack])
         batch = build_packed_batch(
-            np.concatenate(token_lists),
+            np.concatenate([layout.tokens_of(lists.genes).reshape(-1) for lists in pack]),
             lengths,
-            np.arange(len(pack), dtype=np.int64),
-            max_tokens=num_tokens,
+            np.arange(len(lengths), dtype=np.int64),
+            max_tokens=sum(sizes),
             pad_token_id=0,
             sequences_multiple=1,
         )
-        yield pack, encode(batch), (np.cumsum(lengths) - lengths).tolist()
+        yield pack, encode(batch), (np.cumsum(sizes) - sizes).tolist()
 
 
-def _packs(stream: Iterable[_Sequence], num_specials: int, max_tokens: int) -> Iterator[list[_Sequence]]:
-    pack: list[_Sequence] = []
+def _packs(stream: Iterable[_Lists], num_specials: int, max_tokens: int) -> Iterator[list[_Lists]]:
+    pack: list[_Lists] = []
     num_tokens = 0
-    for sequence in stream:
-        length = len(sequence.genes) + num_specials
-        if pack and num_tokens + length > max_tokens:
-            yield pack
-            pack, num_tokens = [], 0
-        pack.append(sequence)
-        num_tokens += length
+    for lists in stream:
+        (num_lists, num_genes), first = lists.genes.shape, 0
+        length = num_genes + num_specials
+        while first < num_lists:
+            if pack and num_tokens + length > max_tokens:
+                yield pack
+                pack, num_tokens = [], 0
+            end = min(num_lists, first + max((max_tokens - num_tokens) // length, 1))
+            pack.append(lists.part(first, end))
+            num_tokens += (end - first) * length
+            first = end
     if pack:
         yield pack
 
@@ -250,19 +286,28 @@ def _hidden_cell(hidden_TH: Tensor, start: int, num_genes: int, layout: TokenLay
     return HiddenCell(hidden_TH[first_gene : first_gene + num_genes], hidden_TH[start])
 
 
-def _compared_genes(hidden_TH: Tensor, members: list[tuple[_Sequence, int]], layout: TokenLayout) -> ComparedGenes:
-    """Gather the rows of all genes that edits of one cell share with it."""
-    rows, sources = [], []
-    for sequence, start in members:
-        assert sequence.edit is not None
-        compared = np.flatnonzero(sequence.edit.compared)
-        rows.append(compared + (start + len(layout.prefix)))
-        sources.append(sequence.edit.sources[compared])
+def _compared_genes(
+    hidden_TH: Tensor, members: list[tuple[_Lists, int]], layout: TokenLayout
+) -> tuple[ComparedGenes, NDArray[np.int64]]:
+    """Gather the rows of all genes that edits of one cell share with it, and their places there, [R]."""
+    rows, sources, counts, firsts = [], [], [], []
+    for lists, start in members:
+        assert lists.edits is not None
+        num_edits, num_genes = lists.genes.shape
+        length = num_genes + len(layout.prefix) + len(layout.suffix)
+        first_E = start + length * np.arange(num_edits)
+        row_EP = first_E[:, None] + np.arange(len(layout.prefix), len(layout.prefix) + num_genes)
+        compared_EP = lists.edits.compared
+        rows.append(row_EP[compared_EP])
+        sources.append(lists.edits.sources[compared_EP])
+        counts += np.count_nonzero(compared_EP, axis=1).tolist()
+        firsts.append(first_E)
+    sources_R = np.concatenate(sources)
     device = hidden_TH.device
-    rows_R = torch.from_numpy(np.concatenate(rows)).to(device)
-    return ComparedGenes(
-        states=hidden_TH[rows_R],
-        sources=torch.from_numpy(np.concatenate(sources)).to(device),
-        counts=torch.tensor([len(r) for r in rows], device=device),
-        first=hidden_TH[torch.tensor([start for _, start in members], device=device)],
+    compared = ComparedGenes(
+        states=hidden_TH[to_device(np.concatenate(rows), device)],
+        sources=to_device(sources_R, device),
+        counts=counts,
+        first=hidden_TH[to_device(np.concatenate(firsts), device)],
     )
+    return compared, sources_R

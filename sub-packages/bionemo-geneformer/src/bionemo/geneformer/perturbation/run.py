@@ -37,6 +37,7 @@ from bionemo.geneformer.perturbation.volcano import has_volcano, save_volcano
 from bionemo.geneformer.perturbation.write_partitions import write_partitions
 from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.model.biobert.hidden_states import layer_index
+from bionemo.llm.model.biobert.inference import choose_compiler
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -69,19 +70,30 @@ def run_perturbation(config: PerturbGeneformerConfig) -> Path | None:
     job = build_job_of(config, module, dictionaries, default_tokens_per_batch(accelerator))
     if config.statistics in ("auto", "mixture_model") and not config.is_group and not config.has_states:
         require("sklearn.mixture", extra="bionemo-geneformer[analysis]")
+    precision = resolve_precision(config.precision, accelerator)
+    backend = choose_compiler(
+        config.compile,
+        device=accelerator,
+        precision=precision,
+        num_tokens=job.num_tokens,
+        max_tokens=job.max_tokens,
+    )
     ranks = start_ranks(accelerator, config.num_gpus, config.num_nodes)
     encode = build_encoder(
         module.model.to(ranks.device),
         config.layer,
-        precision=resolve_precision(config.precision, accelerator),
+        precision=precision,
         has_repeats=True,
+        compile_backend=backend,
+        max_tokens=job.max_tokens,
     )
     logger.info(
         "torch %s on %s, %d rank(s), %s, packs of %d tokens, %d cells in %d partitions",
-        torch.__version__, ranks.device, ranks.world_size, config.precision, job.max_tokens,
+        torch.__version__, ranks.device, ranks.world_size, precision, job.max_tokens,
         job.num_cells, len(job.partitions),
     )  # fmt: skip
-    with partitioned_output(config.results_path, fingerprint_of(config, job), ranks) as output:
+    fingerprint = fingerprint_of(config, job) | {"precision": precision, "compiled": backend is not None}
+    with partitioned_output(config.results_path, fingerprint, ranks) as output:
         write_partitions(output, encode, job, ranks)
         if not output.is_main:
             return None

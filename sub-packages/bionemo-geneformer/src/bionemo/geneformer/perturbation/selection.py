@@ -176,16 +176,23 @@ def partitions_by_cost(
 
     The partitions do not depend on the number of ranks, so that a run can be resumed on another number.
     """
-    lengths = cells.lengths[selected]
-    edits = np.ones_like(lengths) if perturbation.genes is not None else lengths
-    costs = lengths * (1 + edits * (1 if perturbation.anchor is None else 2))
     ends, total = [], 0
-    for place, cost in enumerate(costs.tolist()):
+    for place, cost in enumerate(costs_of_cells(cells, selected, perturbation).tolist()):
         total += cost
         if total >= max_tokens:
             ends.append(place + 1)
             total = 0
     return [part for part in np.split(selected, ends) if len(part)]
+
+
+def costs_of_cells(
+    cells: TokenizedCells, selected: NDArray[np.int64], perturbation: Perturbation
+) -> NDArray[np.int64]:
+    """Tokens that go through the model for each selected cell, about: [S] int64."""
+    lengths = cells.lengths[selected]
+    edits = np.ones_like(lengths) if perturbation.genes is not None else lengths
+    costs: NDArray[np.int64] = lengths * (1 + edits * (1 if perturbation.anchor is None else 2))
+    return costs
 
 
 def _holds_tokens(cells: TokenizedCells, indices: NDArray[np.int64], required: tuple[int, ...]) -> NDArray[np.bool_]:

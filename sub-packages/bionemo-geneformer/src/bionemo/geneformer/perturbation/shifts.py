@@ -5,7 +5,7 @@
 Letters: E edits of one cell, R compared genes of all of them, G genes of the unperturbed cell, H hidden, M states.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -65,13 +65,13 @@ class ComparedGenes(NamedTuple):
     Attributes:
         states: [R, H] vectors in the perturbed cells.
         sources: [R] int64, place of each in the unperturbed cell.
-        counts: [E] int64, how many belong to each edit, none of them 0; their sum is R.
+        counts: E numbers, how many belong to each edit, none of them 0; their sum is R.
         first: [E, H] vector of each perturbed cell's first token.
     """
 
     states: Tensor
     sources: Tensor
-    counts: Tensor
+    counts: Sequence[int]
     first: Tensor
 
 
@@ -83,17 +83,25 @@ def shifts_of_edits(cell: HiddenCell, compared: ComparedGenes, measure: Measure)
     """
     if not measure.states and measure.cosine == "genes":
         cosines_R = gene_cosines(cell, compared)
-        return segment_means(cosines_R.unsqueeze(1), compared.counts)
+        return _means(cosines_R.unsqueeze(1), compared.counts)
     if measure.embedding == "cls":
         before_EH = cell.first.double().expand_as(compared.first)
         after_EH = compared.first.double()
     else:
-        before_EH = segment_means(cell.genes[compared.sources], compared.counts)
-        after_EH = segment_means(compared.states, compared.counts)
+        before_EH = _means(cell.genes[compared.sources], compared.counts)
+        after_EH = _means(compared.states, compared.counts)
     if not measure.states:
         return F.cosine_similarity(before_EH, after_EH, dim=1).unsqueeze(1)
     states_MH = torch.stack(list(measure.states.values())).to(before_EH)
     return cosine_matrix(after_EH, states_MH) - cosine_matrix(before_EH, states_MH)
+
+
+def _means(values_RD: Tensor, counts: Sequence[int]) -> Tensor:
+    """Means over the genes of each edit, [E, D] float64; edits of one length are averaged as one array."""
+    if min(counts) == max(counts):
+        values_EPD: Tensor = values_RD.double().unflatten(0, (len(counts), counts[0]))
+        return values_EPD.mean(dim=1)
+    return segment_means(values_RD, torch.tensor(counts, device=values_RD.device))
 
 
 def gene_cosines(cell: HiddenCell, compared: ComparedGenes) -> Tensor:

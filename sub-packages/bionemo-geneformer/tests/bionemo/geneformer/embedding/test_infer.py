@@ -39,6 +39,7 @@ FLAGS = """
 --no-include-hiddens
 --include-logits --no-include-logits --prediction-interval --format --config-class --tokens-per-batch
 --micro-batch-size --num-dataset-workers --accelerator --num-gpus --devices --num-nodes --precision
+--compile --no-compile
 --config --debug --help -h
 """
 
@@ -238,6 +239,8 @@ def test_the_ids_and_empty_cells(tmp_path, embedding_files, capsys):
         (("--no-embeddings",), "nothing is left to write"),
         (("--no-embeddings", "--embedding", "cell"), "--embedding contradicts --no-embeddings"),
         (("--tokens-per-batch", 99, "--micro-batch-size", 2), "exclude each other"),
+        (("--compile",), "--compile: works on a GPU only"),
+        (("--compile", "--predictions"), "--compile: not with the head of a fine-tuned model"),
         (("--id-column", "cell_type"), "two cells have the same id"),
         (("--id-column", "nope"), "no obs column 'nope'"),
         (("--num-gpus", 0), "--num-gpus 0: must be at least 1"),

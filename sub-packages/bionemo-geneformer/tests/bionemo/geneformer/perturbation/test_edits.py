@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.core.errors import ConfigError
-from bionemo.geneformer.perturbation.edits import Edit, Perturbation, cell_edits, edit_cell, target_place
+from bionemo.geneformer.perturbation.edits import Edit, Perturbation, PerturbType, cell_edits, edit_cell, target_place
 
 
 CELL = np.array([50, 40, 30, 20, 10])
@@ -18,7 +18,12 @@ def edited(perturb_type: str, *tokens: int, cell: np.ndarray = CELL, **rest: int
 
 
 def lists(perturbation: Perturbation, cell: np.ndarray = CELL, max_genes: int = 8) -> dict[tuple[int, ...], list[int]]:
-    return {edit.perturbed: edit.tokens(cell).tolist() for edit in cell_edits(cell, perturbation, max_genes)}
+    blocks = list(cell_edits(cell, perturbation, max_genes))
+    return {
+        perturbed: tokens
+        for block in blocks
+        for perturbed, tokens in zip(block.perturbed, block.tokens(cell).tolist(), strict=True)
+    }
 
 
 def reference(cell: list[int], tokens: list[int], kind: str, shift: int | None, max_genes: int) -> list[int]:
@@ -104,6 +109,27 @@ def test_every_gene_in_turn() -> None:
     assert list(overexpressed) == [(40,), (30,), (20,), (10,)]  # 50 is in front already
     assert overexpressed[(20,)] == [20, 50, 40, 30, 10]
     assert (10,) not in lists(Perturbation(perturb_type="inhibit", rank_shift=3))  # and 10 at the end
+
+
+@pytest.mark.parametrize(
+    ("kind", "shift"), [("delete", None), ("overexpress", None), ("inhibit", 1), ("inhibit", 3), ("activate", 2)]
+)
+@pytest.mark.parametrize("num_genes", [1, 2, 9, 150])
+def test_genes_perturbed_in_turn_are_laid_out_together_as_one_by_one(
+    kind: PerturbType, shift: int | None, num_genes: int
+) -> None:
+    cell = np.random.default_rng(num_genes).permutation(num_genes) + 10
+    one_by_one = [edit_cell(cell, (token,), kind, max_genes=num_genes, rank_shift=shift) for token in cell.tolist()]
+    expected = [
+        edit for edit in one_by_one if edit.compared.any() and not np.array_equal(edit.sources, np.arange(num_genes))
+    ]
+    blocks = list(cell_edits(cell, Perturbation(perturb_type=kind, rank_shift=shift), num_genes))
+    assert [perturbed for block in blocks for perturbed in block.perturbed] == [edit.perturbed for edit in expected]
+    assert {block.overflow for block in blocks} <= {0}
+    for name in ("sources", "compared"):
+        rows = [row for block in blocks for row in getattr(block, name)]
+        for row, edit in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(row, getattr(edit, name))
 
 
 def test_pairs_with_an_anchor_come_with_both_genes_alone() -> None:

@@ -260,6 +260,7 @@ def refused(
         (["--data-path=nowhere.h5ad"], "nowhere.h5ad: there is no such file or folder."),
         (["--id-column=name"], "no obs column 'name'"),
         (["--max-cells=0"], "--max-cells 0: must be at least 1"),
+        (["--compile"], "--compile: works on a GPU only. Leave it out on a CPU."),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_nothing(

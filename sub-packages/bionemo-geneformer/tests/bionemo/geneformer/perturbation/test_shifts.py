@@ -23,7 +23,7 @@ CELL = HiddenCell(genes=torch.tensor([[1.0, 0.0], [9.0, 9.0], [0.0, 1.0]]), firs
 COMPARED = ComparedGenes(
     states=torch.tensor([[1.0, 1.0], [0.0, 3.0]]),
     sources=torch.tensor([0, 2]),
-    counts=torch.tensor([2]),
+    counts=[2],
     first=torch.tensor([[0.0, 5.0]]),
 )
 
@@ -55,7 +55,7 @@ def test_several_edits_of_one_cell_stay_apart() -> None:
     compared = ComparedGenes(
         states=torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]]),
         sources=torch.tensor([0, 2, 0]),
-        counts=torch.tensor([2, 1]),
+        counts=[2, 1],
         first=torch.zeros(2, 2),
     )
     found = shifts_of_edits(CELL, compared, Measure(embedding="cell", cosine="genes"))

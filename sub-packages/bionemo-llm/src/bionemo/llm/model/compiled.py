@@ -13,8 +13,12 @@ from torch import fx, nn
 from bionemo.core import BIONEMO_CACHE_DIR
 
 
+GRAPHS_MAX_HIDDEN_SIZE = 480
+"""Up to here the kernels of a layer are shorter than the time to launch them: ESM-2 8M and 35M, Geneformer V1-10M."""
 LONGEST_ROW = 4096
 """Hidden size up to which a reduction keeps its row in registers; Inductor's own limit is 1,024."""
+RECOMPILE_LIMIT = 64
+"""Versions of a layer in one process, of every model, shape and use. Beyond torch's 8 it would run uncompiled."""
 INDUCTOR_OPTIONS: dict[str, Any] = {"max_autotune_pointwise": True}
 
 
@@ -30,6 +34,9 @@ def compile_layers(layers: Iterable[nn.Module], *, backend: str = "inductor", fu
         backend: Name of a compiler that torch knows.
         fullgraph: Fail where a layer is more than one graph.
     """
+    import torch._dynamo.config
+
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
     if backend == "inductor":
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kernel_cache_dir())
     for layer in layers:

@@ -10,7 +10,7 @@ from bionemo.core.config import check_exclusive, explicit_fields, option, option
 from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
-from bionemo.llm.flag_groups import ComputeFlags, OptimizationFlags
+from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, OptimizationFlags
 from bionemo.llm.training.parallel_config import ParallelConfig
 
 
@@ -112,12 +112,7 @@ class PretrainConfig(ComputeFlags, RunFlags):
     )
     disable_checkpointing: bool = option(False, group=CHECKPOINTS, help="Save nothing.")
 
-    compile: bool | None = option(
-        None,
-        group=HARDWARE,
-        help="torch.compile: compile each encoder layer (GPU only), 30 s at the start. Default: on for bf16 runs of "
-        "at least 1,000 steps on the lightning engine.",
-    )
+    compile: bool | None = option_like(CompileFlags, "compile", None)
     cuda_graphs: bool | None = option(
         None,
         group=HARDWARE,

@@ -6,7 +6,7 @@ import logging
 from typing import NamedTuple
 
 from bionemo.llm.model.biobert.config import BioBertConfig
-from bionemo.llm.model.compiled import kernel_cache_dir
+from bionemo.llm.model.compiled import GRAPHS_MAX_HIDDEN_SIZE, kernel_cache_dir
 from bionemo.llm.training.resolve import ResolvedRun
 
 
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 COMPILATION_SECONDS = 30
 """Of 650M on an H200 with 16 CPU cores; a third of it where an earlier run has left its kernels."""
 MIN_STEPS_TO_COMPILE = 1000
-GRAPHS_MAX_HIDDEN_SIZE, GRAPHS_MAX_TOKENS = 480, 32_768
-"""Up to here the kernels of a layer are shorter than the time to launch them: ESM-2 8M and 35M, Geneformer V1-10M."""
+GRAPHS_MAX_TOKENS = 32_768
+"""Larger packs keep a small model's kernels longer than their launches."""
 
 
 class FastPath(NamedTuple):

@@ -2,17 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hidden states of one layer, without computing what comes after it: for embeddings."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.data.packing import SLOTS_MULTIPLE, cover_tail
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
-
-
-Batch = TypeVar("Batch", bound=Mapping[str, Any])
 
 
 def layer_index(layer: int, num_layers: int) -> int:
@@ -48,36 +44,44 @@ def hidden_states_at(model: MegatronBioBertModel, batch: Mapping[str, Any], num_
         ConfigError: A sequence is longer than the learned positions.
     """
     inputs = (batch["input_ids"], batch["position_ids"], batch["cu_seqlens"], batch["max_seqlen"])
-    if num_blocks == len(model.encoder.layers):  # also the final LayerNorm, where the model has one
-        return model.forward_packed(*inputs, num_tokens=batch["num_tokens"], skip_logits=True).hidden_states
-    input_ids, position_ids, cu_seqlens, max_seqlen = inputs
-    embedding = model.embedding
-    assert embedding is not None  # a whole model
-    if embedding.position_embeddings is not None and max_seqlen > embedding.max_positions:
-        raise ConfigError(
-            f"a sequence of {max_seqlen} tokens exceeds the {embedding.max_positions} learned positions."
-        )
-    hidden_states: Tensor = embedding(input_ids, position_ids, cu_seqlens)
-    kernel = model.choose_kernel(hidden_states)
-    table = model.sequence_table(position_ids, cu_seqlens, max_seqlen, batch["num_tokens"], kernel=kernel)
-    hidden_states = hidden_states.unsqueeze(1)
-    for layer in model.encoder.layers[:num_blocks]:
-        hidden_states, _ = layer(hidden_states=hidden_states, attention_mask=table)
-    return hidden_states.squeeze(1)
+    return hidden_states_of(model, *inputs, num_tokens=batch["num_tokens"], blocks=(num_blocks,))[num_blocks]
 
 
-def with_static_shapes(batch: Batch, max_seqlen: int) -> Batch:
-    """Return a pack whose shapes are those of every pack of its token budget: its tail is divided into sequences too.
-
-    Compiled layers and the metadata of varlen kernels are made once for each shape. The hidden states of the tail mean
-    nothing and are as many as before.
+def hidden_states_of(
+    model: MegatronBioBertModel,
+    input_ids: Tensor,
+    position_ids: Tensor,
+    cu_seqlens: Tensor,
+    max_seqlen: int,
+    *,
+    num_tokens: int,
+    blocks: Collection[int],
+) -> dict[int, Tensor]:
+    """Run a packed batch through as many blocks as are asked for; arguments as in ``forward_packed``.
 
     Args:
-        batch: A ``PackedBatch`` on the CPU.
+        model: The model, whole on this rank.
+        input_ids: [T] int64.
+        position_ids: [T] int.
+        cu_seqlens: [B + 1] int32.
         max_seqlen: Length that no sequence exceeds.
+        num_tokens: Tokens that belong to a sequence.
+        blocks: Numbers of blocks, 0 (the embedding) to L (the last block and the final LayerNorm).
+
+    Returns:
+        Number of blocks to hidden states [T, H].
+
+    Raises:
+        ConfigError: A sequence is longer than the learned positions.
     """
-    num_tokens = len(batch["input_ids"])
-    cu_seqlens = cover_tail(batch["cu_seqlens"], batch["num_sequences"], num_tokens, max_seqlen, SLOTS_MULTIPLE)
-    static: Any = {**batch, "cu_seqlens": cu_seqlens, "num_tokens": num_tokens, "max_seqlen": max_seqlen}
-    result: Batch = static
-    return result
+    states = model.first_states(input_ids, position_ids, cu_seqlens, max_seqlen)
+    found = {0: states.squeeze(1)} if 0 in blocks else {}
+    kernel = model.choose_kernel(states)
+    table = model.sequence_table(position_ids, cu_seqlens, max_seqlen, num_tokens, kernel=kernel)
+    layers = model.encoder.layers
+    for number, layer in enumerate(layers[: max(blocks)], start=1):
+        states, _ = layer(hidden_states=states, attention_mask=table)
+        if number in blocks:
+            is_last = number == len(layers) and model.encoder.final_layernorm is not None
+            found[number] = (model.encoder.final_layernorm(states) if is_last else states).squeeze(1)
+    return found
