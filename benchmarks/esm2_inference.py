@@ -182,6 +182,7 @@ def main() -> None:
             pool = [sequences[row] for row in np.random.default_rng(number).permutation(len(sequences))[:POOL_SIZE]]
             for way, embed in peers.ways.items():
                 rates[way].append(sum(map(len, pool)) / embed(pool))
+            print(f"round {number}: " + ", ".join(f"{way} {rates[way][-1]:.0f}" for way in rates), flush=True)
             for way in ("order", "sorted"):
                 np.testing.assert_allclose(peers.means[way], peers.means["ours"], atol=1e-4)
         peers.close()
