@@ -21,7 +21,7 @@ import pytest
 import torch
 
 import bionemo.llm.training.resolve
-from bionemo.core.errors import CheckpointError, ParallelismError
+from bionemo.core.errors import ParallelismError
 from bionemo.core.files import is_leftover
 from bionemo.esm2.scripts.train_esm2 import main
 from bionemo.esm2.train import train
@@ -479,15 +479,17 @@ def test_a_missing_shard_is_named_before_training(fasta: Path, stopped_run: Path
         train_on_ranks(config, num_ranks)
 
 
-def test_a_run_in_shards_is_not_gone_on_with_by_the_other_engine(
-    fasta: Path, stopped_run: Path, lightning_run: Path, tmp_path: Path
-) -> None:
+def test_runs_change_the_training_engine(fasta: Path, stopped_run: Path, lightning_run: Path, tmp_path: Path) -> None:
+    """Two tensor-parallel ranks, then two sharded ones of the lightning engine, then two pipeline stages."""
     shutil.copytree(stopped_run, tmp_path / "esm2", symlinks=True)
-    with pytest.raises(CheckpointError, match=r"written by the megatron engine.*consolidate_checkpoint"):
-        train(tiny(fasta, tmp_path, accumulate_grad_batches=2, resume_if_exists=True))
-    shutil.copytree(lightning_run, tmp_path / "other/esm2", symlinks=True)
-    with megatron_on_cpu(), pytest.raises(CheckpointError, match="written by the lightning engine"):
-        train(tiny(fasta, tmp_path / "other", engine="megatron", accumulate_grad_batches=2, resume_if_exists=True))
+    config = tiny(fasta, tmp_path, num_gpus=2, strategy="fsdp", resume_if_exists=True)
+    train_on_ranks(replace(config, early_stop_on_step=7), 2)
+    checkpoint = (tmp_path / "esm2/checkpoints/last").resolve()
+    assert (checkpoint / "model.safetensors.index.json").exists()
+    config, num_ranks = layout_config("pipeline", fasta, tmp_path, resume_if_exists=True)
+    run_dir = train_on_ranks(config, num_ranks)
+    assert_same_training(lightning_run, run_dir)
+    assert_same_weights(lightning_run / "checkpoints/last", consolidate(run_dir, tmp_path / "whole"))
 
 
 def test_layouts_have_the_same_gradients(fasta: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bionemo.geneformer.scripts.train_geneformer import main
 from bionemo.geneformer.train import train
 from bionemo.geneformer.train_config import TrainGeneformerConfig
 from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
@@ -152,15 +153,27 @@ def train_on_ranks(config: TrainGeneformerConfig) -> None:
         torch.distributed.destroy_process_group()
 
 
-def test_two_ranks_equal_one_rank_that_accumulates(cell_files, tmp_path: Path) -> None:
+LENGTHS = {"training_model_config_class": "FineTuneSeqLenBioBertConfig"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "objective"),
+    [("ddp", {}), ("fsdp", LENGTHS), pytest.param("fsdp", {"recompute": "full"}, marks=pytest.mark.nightly)],
+)
+def test_two_ranks_equal_one_rank_that_accumulates(
+    strategy: str, objective: dict[str, str], cell_files, tmp_path: Path
+) -> None:
     """Same packs and the same dropout per step, so the same run up to the order of summation."""
-    common = {"num_steps": 3, "limit_val_batches": 1.0}
+    common = {"num_steps": 3, "limit_val_batches": 1.0, **objective}
     one = train(tiny(cell_files, tmp_path, experiment_name="one", accumulate_grad_batches=2, **common))
-    config = tiny(cell_files, tmp_path, experiment_name="two", num_gpus=2, **common)
+    config = tiny(cell_files, tmp_path, experiment_name="two", num_gpus=2, strategy=strategy, **common)
     run_on_ranks(2, train_on_ranks, config, process_group=False)
     first, second = read_metrics(one / "metrics.csv"), read_metrics(tmp_path / "two/metrics.csv")
     for name in ("train_loss", "val_loss", "val_loss_masked"):
         np.testing.assert_allclose(first[name], second[name], atol=1e-5, err_msg=name)
+    ours, theirs = (open_weights(run_dir / "checkpoints/last") for run_dir in (one, tmp_path / "two"))
+    assert set(ours) == set(theirs)
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 1e-5
 
 
 def test_weights_of_a_checkpoint_start_a_new_run_with_their_vocabulary(

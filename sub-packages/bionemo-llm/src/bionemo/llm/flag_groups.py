@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bionemo.core.config import option
+from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import FlagGroup
 
 
@@ -50,6 +51,44 @@ class CompileFlags(FlagGroup):
         help="torch.compile: compile each encoder layer (GPU only), 30 s at the start. Default: on for bf16 runs of "
         "at least 1,000 steps (lightning engine), or 1,000 packed batches to embed or perturb.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyFlags(FlagGroup):
+    """How several ranks of the lightning engine share a model."""
+
+    strategy: Literal["auto", "ddp", "fsdp"] = option(
+        "auto",
+        group=HARDWARE,
+        help="Data parallelism over several GPUs: ddp keeps the whole model on each, fsdp (fully sharded, FSDP2) some "
+        "rows of each parameter; auto: ddp where its predicted memory fits.",
+    )
+    fsdp_shard_size: int | None = option(
+        None,
+        group=HARDWARE,
+        help="Hybrid sharding: ranks that share one copy of the model, such as the GPUs of a node; default: all.",
+    )
+    fsdp_cpu_offload: bool = option(
+        False, group=HARDWARE, help="CPU offload: keep sharded parameters and optimizer in host memory (fsdp)."
+    )
+
+    def __post_init__(self) -> None:
+        """Check that the flags agree.
+
+        Raises:
+            ConfigError: Flags of fsdp contradict the strategy, or the shard size is below 1.
+        """
+        if self.fsdp_shard_size is not None and self.fsdp_shard_size < 1:
+            raise ConfigError(f"--fsdp-shard-size {self.fsdp_shard_size}: must be at least 1.")
+        if self.strategy == "ddp" and self.asked_strategy == "fsdp":
+            flag = "--fsdp-cpu-offload" if self.fsdp_shard_size is None else "--fsdp-shard-size"
+            raise ConfigError(f"{flag} and --strategy ddp contradict each other; leave one of them out.")
+        super().__post_init__()
+
+    @property
+    def asked_strategy(self) -> str:
+        """The strategy that was asked for; flags of fsdp ask for it too."""
+        return "fsdp" if self.fsdp_shard_size is not None or self.fsdp_cpu_offload else self.strategy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.model.loss import masked_token_loss
 from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer, build_schedule
+from bionemo.llm.training.ranks.sharded_model import local, shard_group, take_part
 from bionemo.llm.training.step_accounting import MeanLoss, StepAccounting, sum_over_ranks
 
 
@@ -78,18 +79,25 @@ def packed_loss(batch: Batch, forward_out: dict[str, Tensor]) -> tuple[Tensor, T
 def scale_and_clip(gradients: list[Tensor], factor: Tensor, max_norm: float | None) -> None:
     """Multiply gradients in place by a factor, and by a further one where their 2-norm would exceed a limit.
 
-    Nothing is read back to the host.
+    Nothing is read back to the host, unless sharded gradients lie there.
 
     Args:
-        gradients: Of one dtype, on one device.
-        factor: A scalar on their device.
+        gradients: Of one dtype, on one device; sharded ones are scaled by the norm of the whole.
+        factor: A scalar on the device of the model.
         max_norm: The limit; None or zero: none.
     """
+    group, gradients = shard_group(gradients), [local(gradient) for gradient in gradients]
+    device = gradients[0].device
     if max_norm:
         norms = torch._foreach_norm(gradients, 2, dtype=torch.float32)
-        norm = torch.linalg.vector_norm(torch.stack(norms)) * factor
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        if group is not None:  # each rank has other rows
+            square = norm.square().to(factor.device)
+            torch.distributed.all_reduce(square, group=group)
+            norm = square.sqrt()
+        norm = norm * factor
         factor = factor * (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
+    torch._foreach_mul_(gradients, factor.to(device, gradients[0].dtype))
 
 
 class BionemoLightningModule(pl.LightningModule):
@@ -217,5 +225,7 @@ class BionemoLightningModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add one batch to the validation loss of its loader."""
         if batch.get("num_tokens", 1) == 0:  # a filler pack of the last step
+            assert self.module is not None
+            take_part(self.module)
             return
         self.accounting.val_losses.setdefault(dataloader_idx, MeanLoss()).add(*self.loss(batch))

@@ -20,18 +20,18 @@ FLAGS = """
 --accelerator --accumulate-grad-batches --attention --average-in-collective --biobert-spec-option --ckpt-async-save
 --compile --context-parallel-size --create-tensorboard-logger --cuda-graphs --decoder-first-pipeline-num-layers
 --disable-checkpointing --duplicate-ids --early-stop-on-step --engine --experiment-name --ffn-hidden-size
---grad-reduce-in-fp32 --hidden-size --illegal --init-from-hf --limit-val-batches --log-every-n-steps --lr
---mask-prob --mask-token-prob --max-seq-length --metric-to-monitor-for-checkpoints --micro-batch-size
---min-seq-length --model --num-attention-heads --num-dataset-workers --num-gpus --num-layers --num-nodes
---num-steps --on-bad-record --overlap-grad-reduce --overlap-param-gather --pack --pipeline-model-parallel-size
---precision --random-mask-strategy --random-token-prob --recompute --restore-from-checkpoint-path --result-dir
---resume-from --resume-if-exists --save-best-checkpoint --save-every-minutes --save-interval --save-last-checkpoint
---save-top-k --scheduler-num-steps
---seed --sequence-parallel --start-timeout-s --tensor-model-parallel-size --tokens-per-batch --train-cluster-path
---train-database-path --train-fasta --use-distributed-optimizer --val-check-interval --valid-cluster-path
---valid-database-path --valid-fasta --valid-fraction --virtual-pipeline-model-parallel-size --wandb-anonymous
---wandb-entity --wandb-group --wandb-id --wandb-job-type --wandb-log-model --wandb-offline --wandb-project
---wandb-tags --warmup-steps --weight-decay
+--fsdp-cpu-offload --fsdp-shard-size --grad-reduce-in-fp32 --hidden-size --illegal --init-from-hf
+--limit-val-batches --log-every-n-steps --lr --mask-prob --mask-token-prob --max-seq-length
+--metric-to-monitor-for-checkpoints --micro-batch-size --min-seq-length --model --num-attention-heads
+--num-dataset-workers --num-gpus --num-layers --num-nodes --num-steps --on-bad-record --overlap-grad-reduce
+--overlap-param-gather --pack --pipeline-model-parallel-size --precision --random-mask-strategy --random-token-prob
+--recompute --restore-from-checkpoint-path --result-dir --resume-from --resume-if-exists --save-best-checkpoint
+--save-every-minutes --save-interval --save-last-checkpoint --save-top-k --scheduler-num-steps --seed
+--sequence-parallel --start-timeout-s --strategy --tensor-model-parallel-size --tokens-per-batch
+--train-cluster-path --train-database-path --train-fasta --use-distributed-optimizer --val-check-interval
+--valid-cluster-path --valid-database-path --valid-fasta --valid-fraction --virtual-pipeline-model-parallel-size
+--wandb-anonymous --wandb-entity --wandb-group --wandb-id --wandb-job-type --wandb-log-model --wandb-offline
+--wandb-project --wandb-tags --warmup-steps --weight-decay
 """
 
 

@@ -98,6 +98,10 @@ class MegatronBioBertFineTuneSeqLengthModel(MegatronBioBertModel):
         super().__init__(config, tokenizer, placement)
         self.regression_head = MegatronRegressionMLPHead(config)
 
+    def units_of_sharding(self) -> list[nn.Module]:
+        """Return the encoder's layers and the head, which is computed outside the model's forward pass."""
+        return [*super().units_of_sharding(), self.regression_head]
+
 
 class SequenceLengthLayout(GeneformerLayout):
     """Names of the model in Hugging Face's files: a masked-language model, and four tensors that others ignore."""

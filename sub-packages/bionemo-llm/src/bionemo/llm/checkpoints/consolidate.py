@@ -21,12 +21,9 @@ from bionemo.llm.checkpoints.hf_directory import (
 )
 from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.layouts import find_layout
-from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, is_optimizer, moment_names
+from bionemo.llm.checkpoints.shards import MOMENTS, SHARDS_DIR, ShardReader, moment_names, weights_in
 from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE
 from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
-
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def consolidate_run(config: ConsolidateConfig) -> Path:
@@ -89,9 +86,7 @@ def read_whole_tensors(checkpoint: Path, layout: HuggingFaceLayout[Any], config:
 
 def whole_tensors(reader: ShardReader, layout: HuggingFaceLayout[Any], config: Any) -> dict[str, Tensor]:
     """Put weights together, each in the most exact copy that there is, under Hugging Face's names."""
-    masters = moment_names(reader.names, "fp32_param")
-    weights = {name: reader.read(masters.get(name, name)) for name in reader.names if not is_optimizer(name)}
-    return layout.tensors_to_hf(weights, config)
+    return layout.tensors_to_hf(weights_in(reader), config)
 
 
 def find_checkpoint(run_dir: Path, checkpoint: str) -> Path:

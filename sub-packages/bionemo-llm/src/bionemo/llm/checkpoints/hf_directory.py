@@ -10,6 +10,7 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from bionemo.core.errors import CheckpointError, DataFileError
 from bionemo.core.files import atomic_directory, write_json, write_text
 from bionemo.llm.checkpoints.json_files import ConfigValues, read_json
-from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensor, LazyTensors
 from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE, is_plain_file_name, open_weights
 
 
@@ -72,13 +73,24 @@ def file_checksum(path: Path) -> str:
     return f"{checksum:08x}"
 
 
-def write_checksums(directory: Path) -> None:
-    """Record size and checksum of every file below a checkpoint directory, except for the model card."""
+def size_and_checksum(path: Path) -> dict[str, Any]:
+    """Return ``size_bytes`` and ``crc32`` of a file."""
+    return {"size_bytes": path.stat().st_size, "crc32": file_checksum(path)}
+
+
+def write_checksums(directory: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Record size and checksum of every file below a checkpoint directory, except for the model card.
+
+    Args:
+        directory: The unfinished checkpoint.
+        known: Files, relative to it, whose ``size_bytes`` and ``crc32`` are known; they are not read.
+    """
     left_out = {directory / CHECKSUMS_FILE, directory / MODEL_CARD_FILE}
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path not in left_out)
+    names = {path.relative_to(directory).as_posix(): path for path in files}
     entries = {
-        path.relative_to(directory).as_posix(): {"size_bytes": path.stat().st_size, "crc32": file_checksum(path)}
-        for path in files
+        name: known[name] if known is not None and name in known else size_and_checksum(path)
+        for name, path in names.items()
     }
     write_json(directory / CHECKSUMS_FILE, {"format": 1, "files": entries})
 
@@ -233,18 +245,41 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Pat
     Raises:
         CheckpointError: Names or shapes differ; the message gives the first difference.
     """
-    own = module.state_dict()
-    if missing := sorted(own.keys() - state.keys()):
-        raise CheckpointError(f"{source}: lacks {len(missing)} parameters of the model, first {missing[0]}.")
-    if foreign := sorted(state.keys() - own.keys()):
-        raise CheckpointError(f"{source}: holds {len(foreign)} parameters that the model lacks, first {foreign[0]}.")
-    lazy = LazyTensors.of(state)
-    for name, tensor in own.items():
-        if lazy.shape(name) != tuple(tensor.shape):
-            raise CheckpointError(
-                f"{source}: {name} has shape {lazy.shape(name)}, the model has {tuple(tensor.shape)}. "
-                "The checkpoint is of another model size."
-            )
+    own, lazy = module.state_dict(), check_state(module, state, source)
     with torch.no_grad():
         for name in lazy:
             own[name].copy_(lazy[name])
+
+
+def check_state(
+    module: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, padded: bool = False
+) -> LazyTensors:
+    """Refuse a state dict of other names or shapes than a module's; nothing is read.
+
+    Args:
+        module: The module, which may be on the meta device.
+        state: The state dict.
+        source: What to name in errors.
+        padded: Whether tables may be padded to another number of rows; they are returned with the module's.
+
+    Returns:
+        The same tensors.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the message gives the first difference.
+    """
+    own, lazy = module.state_dict(), LazyTensors(LazyTensors.of(state).entries)
+    if missing := sorted(own.keys() - lazy.entries.keys()):
+        raise CheckpointError(f"{source}: lacks {len(missing)} parameters of the model, first {missing[0]}.")
+    if foreign := sorted(lazy.entries.keys() - own.keys()):
+        raise CheckpointError(f"{source}: holds {len(foreign)} parameters that the model lacks, first {foreign[0]}.")
+    for name, tensor in own.items():
+        stored, shape = lazy.shape(name), tuple(tensor.shape)
+        read_rows = lazy.entries[name].read_rows
+        if padded and read_rows is not None and stored != shape and stored[1:] == shape[1:]:
+            lazy.entries[name] = LazyTensor(shape, partial(read_rows, 0, shape[0]))
+        elif stored != shape:
+            raise CheckpointError(
+                f"{source}: {name} has shape {stored}, the model has {shape}. The checkpoint is of another model size."
+            )
+    return lazy

@@ -14,10 +14,12 @@ class LazyTensor(NamedTuple):
     Attributes:
         shape: Its shape, known without reading it.
         read: Reads or computes it; every call does so again.
+        read_rows: Reads the rows from the first to before the second number, where that costs less than all of them.
     """
 
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    read_rows: Callable[[int, int], Tensor] | None = None
 
 
 class LazyTensors(Mapping[str, Tensor]):
@@ -46,6 +48,11 @@ class LazyTensors(Mapping[str, Tensor]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor without reading it."""
         return self.entries[name].shape
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Return the rows of a tensor from ``start`` to before ``stop``."""
+        entry = self.entries[name]
+        return entry.read()[start:stop] if entry.read_rows is None else entry.read_rows(start, stop)
 
     def select(self, names: Iterable[str]) -> "LazyTensors":
         """Return the tensors of these names."""

@@ -18,13 +18,16 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import write_json
-from bionemo.llm.checkpoints.hf_directory import file_checksum, write_tensors
+from bionemo.llm.checkpoints.hf_directory import file_checksum, size_and_checksum, write_tensors
 from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensor, LazyTensors, in_memory
 
 
 SHARDS_DIR = "shards"
 INDEX_FILE = "index.json"
 FORMAT_VERSION = 1
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """Offset and shape of a tensor shard in its whole tensor."""
@@ -63,7 +66,7 @@ def write_pieces(directory: Path, rank: int, pieces: Sequence[Piece]) -> None:
         for name, piece in zip(names, pieces, strict=True)
     ]
     path = directory / file
-    record = {"size_bytes": path.stat().st_size, "crc32": file_checksum(path), "pieces": entries}
+    record = {**size_and_checksum(path), "pieces": entries}
     write_json(path.with_suffix(".json"), record)
 
 
@@ -130,6 +133,11 @@ class ShardReader:
                 )
 
     @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """Size in bytes and checksum of each rank's file, by its name."""
+        return self._files
+
+    @property
     def names(self) -> list[str]:
         """Names of all tensors."""
         return sorted(self._tensors)
@@ -184,6 +192,19 @@ class ShardReader:
             result[into] = self._slice(piece["file"], piece["key"], source)
         return result
 
+    def lazy(self, name: str) -> LazyTensor:
+        """Return a tensor that is read when it is asked for; rows beyond its last are zero.
+
+        Raises:
+            CheckpointError: There is no such tensor.
+        """
+        shape = self.shape(name)
+
+        def read_rows(start: int, stop: int) -> Tensor:
+            return self.read(name, (start, *(0 for _ in shape[1:])), (stop - start, *shape[1:]))
+
+        return LazyTensor(shape, lambda: self.read(name), read_rows)
+
     def _slice(self, file: str, key: str, source: tuple[slice, ...]) -> Tensor:
         path = self.directory / file
         try:
@@ -221,6 +242,28 @@ def is_optimizer(name: str) -> bool:
 def weights_of(reader: ShardReader) -> dict[str, Tensor]:
     """Read the state dict of the whole model."""
     return {name: reader.read(name) for name in reader.names if not is_optimizer(name)}
+
+
+def weights_in(reader: ShardReader) -> LazyTensors:
+    """Return the weights, each in the most exact copy that there is, read when they are asked for."""
+    masters = moment_names(reader.names, "fp32_param")
+    names = [name for name in reader.names if not is_optimizer(name)]
+    return LazyTensors({name: reader.lazy(masters.get(name, name)) for name in names})
+
+
+def moments_in(reader: ShardReader, step: int) -> LazyTensors:
+    """Return AdamW's state under the names of ``optimizer.safetensors``, read when it is asked for.
+
+    Args:
+        reader: The shards.
+        step: Optimizer steps done.
+    """
+    entries: dict[str, LazyTensor] = {}
+    for moment in MOMENTS:
+        for parameter, name in moment_names(reader.names, moment).items():
+            entries[f"{moment}.{parameter}"] = reader.lazy(name)
+            entries[f"step.{parameter}"] = in_memory(torch.tensor(float(step)))
+    return LazyTensors(entries)
 
 
 def moment_names(names: Iterable[str], moment: str) -> dict[str, str]:

@@ -13,17 +13,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from bionemo.core.data.size_aware_batching import PlanPosition
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.core.files import write_json
-from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
+from bionemo.llm.checkpoints.hf_directory import write_tensors
 from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, moments_in
+from bionemo.llm.checkpoints.weight_files import MappedFiles, SafetensorsFile
 from bionemo.llm.training.optimizer import parameters_in_order
+from bionemo.llm.training.ranks.sharded_model import like, own_rows
 from bionemo.llm.training.run_directory import STATE_DIR
 
 
 FORMAT_VERSION = 1
+OPTIMIZER_FILE = "optimizer.safetensors"
 
 
 @dataclass
@@ -58,20 +64,22 @@ class TrainingState:
     Attributes:
         progress: How far the run had come.
         fingerprint: Settings that a continued run must share (seed, token budget, data ...).
-        optimizer: Tensors of the optimizer by ``<moment>.<parameter>``.
+        optimizer: Tensors of the optimizer by ``<moment>.<parameter>``, read when they are asked for.
         groups: The optimizer's groups without their parameters.
         schedule: State of the learning-rate schedule.
         num_threads: Threads of the run that wrote it; on a CPU another number changes the last bits.
         precision: Lightning's name of the run's precision; None where version 3.0 wrote it.
+        engine: Training engine that wrote it; the megatron engine may have padded the vocabulary further.
     """
 
     progress: Progress
     fingerprint: dict[str, Any]
-    optimizer: dict[str, Tensor]
+    optimizer: Mapping[str, Tensor]
     groups: list[dict[str, Any]]
     schedule: dict[str, Any]
     num_threads: int
     precision: str | None = None
+    engine: str = "lightning"
 
 
 def write_training_state(
@@ -101,7 +109,7 @@ def write_training_state(
     }
     groups = [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]]
     write_state_file(directory, progress=progress, fingerprint=fingerprint, groups=groups, schedule=schedule, **extra)
-    write_tensors(directory / STATE_DIR / "optimizer.safetensors", tensors)
+    write_tensors(directory / STATE_DIR / OPTIMIZER_FILE, tensors)
 
 
 def write_state_file(
@@ -129,16 +137,14 @@ def write_state_file(
     )
 
 
-def read_training_state(directory: Path, *, engine: str = "lightning") -> TrainingState:
-    """Read ``training_state/``; nothing is unpickled.
+def read_training_state(directory: Path) -> TrainingState:
+    """Read ``training_state/`` of either training engine, whatever the number of its ranks; nothing is unpickled.
 
     Args:
         directory: The checkpoint.
-        engine: The training engine that resumes. The megatron engine's optimizer lies in its shards and is
-            not read here.
 
     Raises:
-        CheckpointError: It is missing, damaged, of another format or of another training engine.
+        CheckpointError: It is missing, damaged or of another format.
     """
     folder = directory / STATE_DIR
     if not folder.is_dir():
@@ -148,24 +154,36 @@ def read_training_state(directory: Path, *, engine: str = "lightning") -> Traini
     values = read_json(folder / "state.json")
     if values.get("format") != FORMAT_VERSION:
         raise CheckpointError(f"{folder / 'state.json'}: format {values.get('format')}, expected {FORMAT_VERSION}.")
-    written_by = values.get("engine", "lightning")
-    if written_by != engine:
-        raise CheckpointError(
-            f"{directory}: was written by the {written_by} engine. Continue with --engine {written_by}"
-            + (", or make one folder of it with consolidate_checkpoint." if written_by == "megatron" else ".")
-        )
     try:
+        progress = Progress(**values["progress"])
         return TrainingState(
-            progress=Progress(**values["progress"]),
+            progress=progress,
             fingerprint=values["agreement"],
-            optimizer=read_tensors(folder / "optimizer.safetensors") if engine == "lightning" else {},
+            optimizer=open_optimizer(directory, progress.step),
             groups=values["groups"],
             schedule=values["schedule"],
             num_threads=values["num_threads"],
             precision=values.get("precision"),
+            engine=values.get("engine", "lightning"),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / 'state.json'}: not a complete training state ({error}).") from error
+
+
+def open_optimizer(directory: Path, step: int) -> LazyTensors:
+    """Open the optimizer's tensors of a checkpoint: in one file, or in the shards of its ranks.
+
+    Args:
+        directory: The checkpoint.
+        step: Optimizer steps done.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    for shards in (directory / STATE_DIR / SHARDS_DIR, directory / SHARDS_DIR):
+        if shards.is_dir():
+            return moments_in(ShardReader(shards), step)
+    return MappedFiles(SafetensorsFile).lazy_tensors(directory / STATE_DIR / OPTIMIZER_FILE)
 
 
 def restore_optimizer(
@@ -183,22 +201,40 @@ def restore_optimizer(
     own = optimizer.state_dict()
     moments: dict[int, dict[str, Tensor]] = {}
     ids = {name: idx for idx, name in enumerate(parameters)}
-    for key, tensor in state.optimizer.items():
+    lazy = LazyTensors.of(state.optimizer)
+    for key in lazy:
         moment, _, name = key.partition(".")
-        if name not in ids or (tensor.ndim and tensor.shape != parameters[name].shape):
-            raise CheckpointError(
-                f"optimizer.safetensors: {key} {tuple(tensor.shape)} fits no parameter of the model."
-            )
-        moments.setdefault(ids[name], {})[moment] = tensor
+        if name not in ids or not _fits(lazy.shape(key), parameters[name], padded=state.engine == "megatron"):
+            raise CheckpointError(f"optimizer.safetensors: {key} {lazy.shape(key)} fits no parameter of the model.")
+        moments.setdefault(ids[name], {})[moment] = _own_part(lazy, key, parameters[name])
     if state.progress.step and len(moments) != len(parameters):
         raise CheckpointError(
             f"optimizer.safetensors: moments of {len(moments)} parameters, the model has {len(parameters)}."
         )
+    saved_groups = state.groups
+    if state.engine == "megatron":  # one group for each of its optimizers' kinds of parameters
+        by_decay = sorted(state.groups, key=lambda group: -group["weight_decay"])
+        saved_groups = [by_decay[0], by_decay[-1]]
     groups = [
-        {**saved, "params": group["params"]} for saved, group in zip(state.groups, own["param_groups"], strict=True)
+        {**group, **saved, "params": group["params"]}
+        for saved, group in zip(saved_groups, own["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     schedule.load_state_dict(state.schedule)
+
+
+def _fits(stored: tuple[int, ...], parameter: Tensor, *, padded: bool) -> bool:
+    """Whether a stored tensor is of a parameter: of its shape, of another padding of the vocabulary, or a scalar."""
+    shape = tuple(parameter.shape)
+    return stored in ((), shape) or (padded and stored[1:] == shape[1:])
+
+
+def _own_part(tensors: LazyTensors, key: str, parameter: Tensor) -> Tensor:
+    """Read what belongs to the part of a parameter that this rank has."""
+    stored, shape = tensors.shape(key), tuple(parameter.shape)
+    if isinstance(parameter, DTensor) and stored:
+        return like(parameter, tensors.rows(key, *own_rows(parameter)).clone())
+    return (tensors[key] if stored in ((), shape) else tensors.rows(key, 0, shape[0])).clone()  # not the mapped file
 
 
 def check_fingerprint(state: TrainingState, fingerprint: Mapping[str, Any], source: Path) -> None:

@@ -8,9 +8,7 @@ tensor under its name in the whole model.
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,13 @@ from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 
 from bionemo.core.errors import CheckpointError
-from bionemo.core.files import atomic_directory, write_text
+from bionemo.core.files import write_text
 from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, HuggingFaceLayout
 from bionemo.llm.checkpoints.layouts import layout_name
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
-from bionemo.llm.checkpoints.shards import SHARDS_DIR, Piece, ShardReader, write_index, write_pieces
+from bionemo.llm.checkpoints.model_source import load_model
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, Piece, ShardReader, overlap, write_index, write_pieces
 from bionemo.llm.checkpoints.training_state import TrainingState, write_state_file
 from bionemo.llm.megatron.module import MegatronLightningModule
 from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_of_run, optimizer_shards
@@ -33,15 +33,14 @@ from bionemo.llm.model.sharding import METADATA
 from bionemo.llm.training.run_card import reached
 
 
-class ShardedSink:
-    """Saves the checkpoints of one run; every rank calls every method.
+class MegatronParts:
+    """See ``CheckpointParts``: shards of weights and optimizer, from the ranks that have them.
 
     Args:
         layout: Names of the model family.
         fingerprint: Settings that a continued run must share.
         record: Further plain values for the record, such as the run's id.
         card: Becomes the README.md of each checkpoint; None: there is none.
-        async_save: Copy to the host and let a thread of each rank write while training continues.
     """
 
     def __init__(
@@ -49,82 +48,19 @@ class ShardedSink:
         layout: HuggingFaceLayout[Any],
         fingerprint: Mapping[str, Any],
         record: Mapping[str, Any] | None = None,
-        *,
         card: ModelCard | None = None,
-        async_save: bool = False,
     ) -> None:
         self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
-        self.async_save = async_save
-        self._pending: _Save | None = None
 
-    def save(
-        self,
-        path: Path,
-        module: pl.LightningModule,
-        metrics: Mapping[str, float],
-        written: Callable[[], None],
-    ) -> None:
-        """Save the current step; the folder appears when every rank has written its part.
-
-        Args:
-            path: Where to.
-            module: What is saved, with the optimizer and the schedule of its trainer.
-            metrics: For the record.
-            written: Called on the first rank once the folder is there.
-        """
+    def write_rest(self, folder: Path, module: pl.LightningModule, metrics: Mapping[str, float], name: str) -> None:
+        """Write configuration, tokenizer, model card, and the state of the run."""
         assert isinstance(module, MegatronLightningModule)
-        strategy: Any = module.trainer.strategy  # NeMo's
-        self.finish(module.trainer, blocking=True)  # one save at a time
-        if module.parallel.overlap_param_gather:
-            strategy.megatron_parallel.force_param_sync()
-        stack, folder = ExitStack(), None
-        if dist.get_rank() == 0:
-            folder = stack.enter_context(atomic_directory(path))
-            (folder / SHARDS_DIR).mkdir()
-            self._write_rest(folder, module, metrics)
-            if self.card is not None:
-                write_model_card(folder, self.card, reached(module.progress, metrics), name=path.name)
-        unfinished = strategy.broadcast(folder)
-        self._pending = _Save(unfinished / SHARDS_DIR, own_pieces(module, copy=self.async_save), stack, written)
-        self._pending.start()
-        if not self.async_save:
-            self.finish(module.trainer, blocking=True)
-
-    def finish(self, trainer: pl.Trainer, *, blocking: bool) -> None:
-        """Complete a save that every rank has written; blocking: wait for it.
-
-        Raises:
-            CheckpointError: A rank could not write its part.
-        """
-        pending, strategy = self._pending, trainer.strategy
-        if pending is None:
-            return
-        if blocking:
-            pending.thread.join()
-        elif not strategy.reduce_boolean_decision(not pending.thread.is_alive(), all=True):
-            return
-        self._pending = None
-        failed = strategy.reduce_boolean_decision(pending.error is not None, all=False)
-        if failed:
-            pending.stack.close()
-            reason = pending.error or "see the other ranks' messages"
-            raise CheckpointError(f"{pending.directory.parent}: not saved ({reason}).") from pending.error
-        if dist.get_rank() == 0:
-            with pending.stack:  # synced, and named, when the index is there
-                write_index(pending.directory, dist.get_world_size())
-            pending.written()
-        strategy.barrier("checkpoint")
-
-    def _write_rest(
-        self,
-        folder: Path,
-        module: MegatronLightningModule,
-        metrics: Mapping[str, float],
-    ) -> None:
-        """Write everything but the tensors."""
+        (folder / SHARDS_DIR).mkdir()
         config = self.layout.config_to_hf(module.bert_config)
         write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True) + "\n")
         self.layout.save_tokenizer(folder)
+        if self.card is not None:
+            write_model_card(folder, self.card, reached(module.progress, metrics), name=name)
         optimizer: Any = module.optimizers(use_pl_optimizer=False)
         schedule: Any = module.lr_schedulers()
         groups = [
@@ -143,24 +79,18 @@ class ShardedSink:
             **self.record,
         )
 
+    def take(self, module: pl.LightningModule, *, copy: bool) -> Callable[[Path], None]:
+        """Return what writes this rank's shards."""
+        assert isinstance(module, MegatronLightningModule)
+        strategy: Any = module.trainer.strategy  # NeMo's
+        if module.parallel.overlap_param_gather:
+            strategy.megatron_parallel.force_param_sync()
+        rank, pieces = dist.get_rank(), own_pieces(module, copy=copy)
+        return lambda folder: write_pieces(folder / SHARDS_DIR, rank, pieces)
 
-class _Save:
-    """One rank's part of a save under way."""
-
-    def __init__(self, directory: Path, pieces: list[Piece], stack: ExitStack, written: Callable[[], None]) -> None:
-        self.directory, self.stack, self.written = directory, stack, written
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._write, args=(pieces,), name="checkpoint")
-
-    def start(self) -> None:
-        """Begin to write."""
-        self.thread.start()
-
-    def _write(self, pieces: list[Piece]) -> None:
-        try:
-            write_pieces(self.directory, dist.get_rank(), pieces)
-        except Exception as error:  # noqa: BLE001 raised again on every rank, in finish
-            self.error = error
+    def complete(self, folder: Path, world_size: int) -> None:
+        """Write the index of all shards."""
+        write_index(folder / SHARDS_DIR, world_size)
 
 
 def model_parts(module: MegatronLightningModule) -> list[ShardedTensor]:
@@ -223,18 +153,70 @@ def _boxes(
         yield place, box
 
 
-def load_shards(module: MegatronLightningModule, checkpoint: Path, state: TrainingState) -> None:
+class WholeTensors:
+    """Reads boxes of whole tensors, as ``ShardReader`` does of shards: checkpoints of the lightning engine.
+
+    Args:
+        directory: The checkpoint, to name it in errors.
+        state: Weights, and the optimizer's moments under ``optimizer.state.<moment>.<parameter>``.
+    """
+
+    def __init__(self, directory: Path, state: LazyTensors) -> None:
+        self.directory, self.state = directory, state
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+        return name in self.state
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a whole tensor.
+
+        Raises:
+            CheckpointError: There is no such tensor.
+        """
+        if name not in self.state:
+            raise CheckpointError(f"{self.directory}: lacks {name}. The checkpoint is of another model or optimizer.")
+        return self.state.shape(name)
+
+    def read(self, name: str, offset: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
+        """Read a box; what reaches beyond the tensor stays zero."""
+        box = (tuple(offset), tuple(shape))
+        whole = (tuple(0 for _ in offset), self.shape(name))
+        common = overlap(box, whole)
+        if common is None:
+            return torch.zeros(box[1])
+        into, source = common
+        rows = source[0] if source else slice(None)
+        part = self.state.rows(name, rows.start, rows.stop) if source else self.state[name]
+        result = torch.zeros(box[1], dtype=part.dtype)
+        result[into] = part[(slice(None), *source[1:])] if source else part
+        return result
+
+
+def open_any_layout(checkpoint: Path, state: TrainingState, layout: HuggingFaceLayout[Any]) -> Any:
+    """Open weights and moments of a checkpoint of either training engine, to read boxes of them."""
+    if (checkpoint / SHARDS_DIR).is_dir():
+        return ShardReader(checkpoint / SHARDS_DIR)
+    weights, moments = LazyTensors.of(load_model(checkpoint, layout).state), LazyTensors.of(state.optimizer)
+    named = {f"optimizer.state.{name}": tensor for name, tensor in moments.entries.items()}
+    return WholeTensors(checkpoint, LazyTensors({**weights.entries, **named}))
+
+
+def load_shards(
+    module: MegatronLightningModule, checkpoint: Path, state: TrainingState, layout: HuggingFaceLayout[Any]
+) -> None:
     """Put weights, optimizer and schedule where a checkpoint of any layout had them.
 
     Args:
         module: The finished training engine, in ``on_fit_start``.
-        checkpoint: A checkpoint folder of the megatron engine.
+        checkpoint: A checkpoint folder of either training engine.
         state: What its ``state.json`` says.
+        layout: Names of the model family.
 
     Raises:
         CheckpointError: A shard is missing or truncated, or a tensor is of another model.
     """
-    reader = ShardReader(checkpoint / SHARDS_DIR)
+    reader = open_any_layout(checkpoint, state, layout)
     parts = {id(part.data): part for part in model_parts(module)}
     with torch.no_grad():
         for part in parts.values():
@@ -250,7 +232,7 @@ def load_shards(module: MegatronLightningModule, checkpoint: Path, state: Traini
         group["lr"] = lr
 
 
-def _check_shape(reader: ShardReader, part: ShardedTensor) -> None:
+def _check_shape(reader: Any, part: ShardedTensor) -> None:
     stored, expected = reader.shape(part.key), tuple(part.global_shape)
     if stored != expected and not part.allow_shape_mismatch:
         raise CheckpointError(
@@ -259,13 +241,13 @@ def _check_shape(reader: ShardReader, part: ShardedTensor) -> None:
         )
 
 
-def _most_exact(reader: ShardReader, key: str) -> str:
+def _most_exact(reader: Any, key: str) -> str:
     """Name of a weight's master copy where the checkpoint has one, else of the weight."""
     master = f"optimizer.state.{MASTER}.{key}"
     return master if reader.has(master) else key
 
 
-def _load_moments(reader: ShardReader, part: ShardedTensor, shard: OptimizerShard) -> None:
+def _load_moments(reader: Any, part: ShardedTensor, shard: OptimizerShard) -> None:
     for moment, own in shard.tensors.items():
         name = _most_exact(reader, part.key) if moment == MASTER else f"optimizer.state.{moment}.{part.key}"
         if shard.run is None:

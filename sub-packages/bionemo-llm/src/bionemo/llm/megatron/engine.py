@@ -18,10 +18,10 @@ from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE
 from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.model_source import load_model
-from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader
+from bionemo.llm.checkpoints.shards import SHARDS_DIR
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
-from bionemo.llm.megatron.checkpoint import ShardedSink, load_shards
+from bionemo.llm.megatron.checkpoint import MegatronParts, load_shards
 from bionemo.llm.megatron.module import MegatronLightningModule, WholeWeights
 from bionemo.llm.megatron.nemo_imports import require_nemo
 from bionemo.llm.megatron.strategy import StepShape, build_strategy
@@ -29,6 +29,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink
+from bionemo.llm.training.ranks.sharded_sink import ShardedSink
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticShapes
 from bionemo.llm.training.task import PretrainTask
@@ -88,10 +89,8 @@ class MegatronEngine:
         )
 
     def read_state(self, checkpoint: Path) -> TrainingState:
-        """Read how far a run had come, and see that all shards are there."""
-        state = read_training_state(checkpoint, engine="megatron")
-        ShardReader(checkpoint / SHARDS_DIR)
-        return state
+        """Read how far a run had come, on either training engine, and see that all shards are there."""
+        return read_training_state(checkpoint)
 
     def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> pl.LightningModule:
         """Prepare the module; each rank builds its part of the model when the groups exist."""
@@ -103,7 +102,7 @@ class MegatronEngine:
                 check_same_shape(stored, shape, checkpoint)
             shape = stored
             self.check_model(shape)
-            load = partial(load_shards, checkpoint=checkpoint, state=resume)
+            load = partial(load_shards, checkpoint=checkpoint, state=resume, layout=self.task.layout)
         elif self.task.start_from is not None:
             if (self.task.start_from / SHARDS_DIR).is_dir():
                 raise CheckpointError(
@@ -172,7 +171,8 @@ class MegatronEngine:
         self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
     ) -> CheckpointSink:
         """Save on every rank its shards."""
-        return ShardedSink(self.task.layout, fingerprint, record, card=card, async_save=self.config.ckpt_async_save)
+        parts = MegatronParts(self.task.layout, fingerprint, record, card)
+        return ShardedSink(parts, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Ranks that share a copy of the model see the same packed batches."""

@@ -21,7 +21,7 @@ from megatron.core.distributed import DistributedDataParallelConfig
 from bionemo.core.errors import BionemoError
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.megatron.nemo_imports import require_nemo
-from bionemo.llm.megatron.rendezvous import meet
+from bionemo.llm.training.ranks.rendezvous import meet
 
 
 if TYPE_CHECKING:

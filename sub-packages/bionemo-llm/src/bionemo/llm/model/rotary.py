@@ -30,7 +30,8 @@ class RotaryEmbedding(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
         exact = self.inv_freq
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no type for it
-        self.inv_freq = exact.to(self.inv_freq.device)
+        device = self.inv_freq.device
+        self.inv_freq = torch.empty_like(exact, device=device) if exact.is_meta else exact.to(device)
         return self
 
     def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.training_state import write_training_state
 from bionemo.llm.training.callbacks import MetricsWriter
+from bionemo.llm.training.ranks.sharded_model import local, reshard
 from bionemo.llm.training.run_card import reached
 from bionemo.llm.training.run_directory import STATE_DIR, RunDirectory
 from bionemo.llm.training.step_accounting import accounting_of
@@ -252,9 +253,11 @@ class CheckpointWriter(pl.Callback):
         Raises:
             BionemoError: On all ranks, if any has such a weight.
         """
-        norms = torch._foreach_norm([parameter.detach() for parameter in pl_module.parameters()], math.inf)
+        reshard(pl_module)
+        own = [local(parameter.detach()) for parameter in pl_module.parameters()]
+        norms = torch._foreach_norm([values for values in own if values.numel()], math.inf)
         finite = torch.stack([norm.float() for norm in norms]).isfinite().all()
-        broken = max_over_ranks((~finite).int().reshape(1), trainer)
+        broken = max_over_ranks((~finite).int().reshape(1).to(trainer.strategy.root_device), trainer)
         if broken.item():
             step = accounting_of(pl_module).progress.step
             raise BionemoError(f"the weights are not finite after step {step}: not saved. {self.run.advice()}")

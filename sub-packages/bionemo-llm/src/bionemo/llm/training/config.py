@@ -10,7 +10,7 @@ from bionemo.core.config import check_exclusive, explicit_fields, option, option
 from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
-from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, OptimizationFlags
+from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, OptimizationFlags, StrategyFlags
 from bionemo.llm.training.parallel_config import ParallelConfig
 
 
@@ -29,7 +29,7 @@ class SampleLimit(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(ComputeFlags, RunFlags):
+class PretrainConfig(StrategyFlags, ComputeFlags, RunFlags):
     """Pretrain a masked-token model."""
 
     at_least_one: ClassVar[tuple[str, ...]] = (
@@ -167,10 +167,12 @@ class PretrainConfig(ComputeFlags, RunFlags):
         False, group=PARALLEL, help="BioNeMo 2 compatible: the loss per token forbids averaging, only off is possible."
     )
     ckpt_async_save: bool = option(
-        False, group=PARALLEL, help="Asynchronous checkpoints: written while training continues (megatron)."
+        False,
+        group=CHECKPOINTS,
+        help="Asynchronous checkpoints: copied to the host, written while training continues.",
     )
     start_timeout_s: int = option(
-        600, group=PARALLEL, help="Start-up timeout: seconds that ranks wait for each other (megatron)."
+        600, group=HARDWARE, help="Start-up timeout: seconds that ranks wait for each other before training."
     )
 
     create_tensorboard_logger: bool = option(False, group=OUTPUT, help="Also write TensorBoard events.")
@@ -239,7 +241,7 @@ class PretrainConfig(ComputeFlags, RunFlags):
 MEGATRON_FIELDS = (
     *"tensor_model_parallel_size pipeline_model_parallel_size virtual_pipeline_model_parallel_size".split(),
     *"decoder_first_pipeline_num_layers context_parallel_size sequence_parallel".split(),
-    *"use_distributed_optimizer ckpt_async_save".split(),
+    "use_distributed_optimizer",
 )
 """Settings that ask for the megatron engine where they are not at rest."""
 

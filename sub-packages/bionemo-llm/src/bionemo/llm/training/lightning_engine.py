@@ -2,7 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default training engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
 
+import dataclasses
+import logging
+import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +15,36 @@ import lightning.pytorch as pl
 import torch
 
 from bionemo.core.errors import ConfigError
-from bionemo.llm.checkpoints.hf_directory import load_state
+from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, LoadedModel, check_state, load_state
+from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.checkpoints.model_source import load_model
+from bionemo.llm.checkpoints.shards import SHARDS_DIR, ShardReader, weights_in
 from bionemo.llm.checkpoints.training_state import TrainingState, read_training_state
 from bionemo.llm.data.pack_loaders import as_is
 from bionemo.llm.lightning import BionemoLightningModule, ForwardStep, packed_forward_step, packed_loss
 from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
-from bionemo.llm.model.biobert.model import build_model
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink, HuggingFaceSink
 from bionemo.llm.training.fast_path import choose_fast_path
+from bionemo.llm.training.ranks.deferred_init import build_recorded
+from bionemo.llm.training.ranks.memory import MemoryPlan, StepShape, choose_strategy
+from bionemo.llm.training.ranks.sharded_checkpoint import ShardedModelParts
+from bionemo.llm.training.ranks.sharded_model import WeightSource, fill_from_state
+from bionemo.llm.training.ranks.sharded_sink import ShardedSink
+from bionemo.llm.training.ranks.strategies import RanksStrategy, ShardedStrategy
+from bionemo.llm.training.ranks.whole_checkpoint import WholeModelParts
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.training.task import PretrainTask
+
+
+logger = logging.getLogger(__name__)
+
+PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
+"""Settings that may differ between ranks."""
 
 
 class LightningEngine:
@@ -44,23 +64,29 @@ class LightningEngine:
             raise ConfigError(f"--compile, --cuda-graphs: not for {task.name}, which learns more than masked tokens.")
         self.resolved, self.task = resolved, task
         self.fast_path = choose_fast_path(resolved, task.model_config, only_masked_tokens=task.objective is None)
+        self.plan: MemoryPlan | None = None
+        self._weights: WeightSource | None = None
 
     def read_state(self, checkpoint: Path) -> TrainingState:
-        """Read how far a run had come, with the optimizer's moments."""
+        """Read how far a run had come, on either training engine, with the optimizer's moments."""
         return read_training_state(checkpoint)
 
     def build_module(self, checkpoint: Path | None, resume: TrainingState | None) -> BionemoLightningModule:
-        """Build the model, with random weights or those of the checkpoint that the run starts from or resumes from."""
+        """Build the model, with random weights or those of the checkpoint that the run starts from or resumes from.
+
+        A sharded model stays without memory until the ranks have met.
+        """
         config, task = self.resolved.asked, self.task
         source = checkpoint or task.start_from
-        if source is None:
-            model = build_model(task.model_config, task.vocabulary, seed=config.seed)
+        loaded = None if source is None else self._load(source, is_resumed=checkpoint is not None)
+        shape = task.model_config if loaded is None else loaded.config
+        self.plan = self._choose_strategy(shape)
+        if self.plan.strategy == "fsdp":
+            model = self._build_sharded(shape, loaded, source)
         else:
-            loaded = load_model(source, task.layout)
-            if checkpoint is not None and task.architecture_given:
-                check_same_shape(loaded.config, task.model_config, source)
-            model = build_model(loaded.config, task.vocabulary, seed=config.seed)
-            load_state(model, loaded.state, source)
+            model = build_model(shape, task.vocabulary, seed=config.seed)
+            if loaded is not None:
+                load_state(model, loaded.state, source or "")
         model.attention_kernel = config.attention
         recompute_layers(model.encoder.layers, config.recompute)
         if self.fast_path.has_static_shapes:
@@ -76,6 +102,54 @@ class LightningEngine:
             dropout_seed=config.seed if model.bert_config.has_dropout else None,
         )
 
+    def _load(self, source: Path, *, is_resumed: bool) -> LoadedModel[BioBertConfig]:
+        """Open a model; shards of the megatron engine stay where they are until each rank reads its rows."""
+        if (source / SHARDS_DIR).is_dir():
+            config = self.task.layout.config_from_hf(read_json(source / CONFIG_FILE), str(source))
+            loaded = LoadedModel(config, weights_in(ShardReader(source / SHARDS_DIR)))
+        else:
+            loaded = load_model(source, self.task.layout)
+        if is_resumed and self.task.architecture_given:
+            check_same_shape(loaded.config, self.task.model_config, source)
+        return loaded
+
+    def _choose_strategy(self, shape: BioBertConfig) -> MemoryPlan:
+        """Choose how ranks share the model, and log why."""
+        resolved, config = self.resolved, self.resolved.asked
+        step = StepShape(
+            tokens=resolved.max_tokens,
+            num_ranks=resolved.num_ranks,
+            shard_size=config.fsdp_shard_size,
+            half_precision=resolved.precision != "32-true",
+            compiled=self.fast_path.has_static_shapes,
+            recompute=config.recompute,
+            micro_batches=config.accumulate_grad_batches,
+            cpu_offload=config.fsdp_cpu_offload,
+        )
+        asked = config.asked_strategy
+        if resolved.precision.startswith("16"):  # which sharded ranks do not train in
+            asked = "ddp"
+        capacity = device_memory(resolved.accelerator, config.num_gpus)
+        plan, text = choose_strategy(asked, shape, self.task.vocabulary.vocab_size, step, capacity)
+        (logger.warning if "run out of memory" in text else logger.info)("%s", text)
+        return plan
+
+    def _build_sharded(
+        self, shape: BioBertConfig, loaded: LoadedModel[BioBertConfig] | None, source: Path | None
+    ) -> MegatronBioBertModel:
+        """Build the model on the meta device, and find what fills it."""
+        vocabulary, seed = self.task.vocabulary, self.resolved.asked.seed
+        model, initialization = build_recorded(lambda: build_model(shape, vocabulary))
+        if loaded is None:
+            self._weights = partial(initialization.replay, seed)
+        else:
+            is_padded = source is not None and (source / SHARDS_DIR).is_dir()
+            state = check_state(model, loaded.state, source or "", padded=is_padded)
+            self._weights = fill_from_state(state)
+        if self.resolved.precision == "bf16-true":
+            model.to(torch.bfloat16)
+        return model
+
     def architecture(self, module: pl.LightningModule) -> BioBertConfig:
         """Architecture of the model that was built."""
         config = module.config
@@ -83,12 +157,46 @@ class LightningEngine:
         return config
 
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
-        """Precision, accumulation and clipping."""
+        """Strategy, precision, accumulation and clipping."""
+        is_sharded = self._is_sharded
         return {
-            "precision": "32-true" if self.casts_weights else self.resolved.precision,
+            "strategy": self._build_strategy(module),
+            "precision": "32-true" if self.casts_weights or is_sharded else self.resolved.precision,
             "accumulate_grad_batches": self.resolved.asked.accumulate_grad_batches,
             "gradient_clip": self.task.optimizer.gradient_clip,
         }
+
+    def _build_strategy(self, module: pl.LightningModule) -> RanksStrategy | None:
+        config = self.resolved.asked
+        if self.resolved.num_ranks == 1 and not self._is_sharded:
+            return None
+        settings = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if field.name not in PLACE_FIELDS
+        }
+        settings |= {"max_tokens": self.resolved.max_tokens, "precision": self.resolved.precision}
+        common: dict[str, Any] = {
+            "settings": settings,
+            "start_timeout": timedelta(seconds=config.start_timeout_s),
+        }
+        if not self._is_sharded:
+            return RanksStrategy(**common, gradient_as_bucket_view=True)
+        assert self.plan is not None
+        assert self._weights is not None
+        return ShardedStrategy(
+            **common,
+            model=module.module,  # type: ignore[arg-type]  # of our module
+            weights=self._weights,
+            shard_size=config.fsdp_shard_size,
+            compute_dtype=torch.bfloat16 if self.resolved.precision == "bf16-mixed" else None,
+            cpu_offload=config.fsdp_cpu_offload,
+            reduce_every_micro_batch=self.plan.reduce_every_micro_batch,
+        )
+
+    @property
+    def _is_sharded(self) -> bool:
+        return self.plan is not None and self.plan.strategy == "fsdp"
 
     def callbacks(self) -> list[pl.Callback]:
         """Nothing: the module does it all."""
@@ -97,8 +205,13 @@ class LightningEngine:
     def checkpoint_sink(
         self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
     ) -> CheckpointSink:
-        """Save from the first rank, which holds the whole model."""
-        return HuggingFaceSink(self.task.layout, fingerprint, record, card=card)
+        """Save from the first rank, which holds the whole model; a sharded one from all."""
+        layout, async_save = self.task.layout, self.resolved.asked.ckpt_async_save
+        if self._is_sharded:
+            return ShardedSink(ShardedModelParts(layout, fingerprint, record, card), async_save=async_save)
+        if async_save:
+            return ShardedSink(WholeModelParts(layout, fingerprint, record, card), async_save=True)
+        return HuggingFaceSink(layout, fingerprint, record, card=card)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:
         """Every rank sees packed batches of its own."""
@@ -121,6 +234,13 @@ class LightningEngine:
             return packed_forward_step
         return StaticForwardStep(
             max_seqlen=self.resolved.max_seq_length,
-            weight_dtype=torch.bfloat16 if self.casts_weights else None,
+            weight_dtype=torch.bfloat16 if self.casts_weights and not self._is_sharded else None,
             cuda_graphs=self.fast_path.cuda_graphs,
         )
+
+
+def device_memory(accelerator: str, devices: int) -> float:
+    """Return the memory of one device in bytes; on a CPU, the share of each of the processes of this computer."""
+    if accelerator == "gpu":
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / devices

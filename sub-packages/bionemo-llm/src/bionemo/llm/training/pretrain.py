@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.engine import Engine, build_engine
+from bionemo.llm.training.ranks.lost_ranks import ending_together
+from bionemo.llm.training.ranks.restarts import restarts_run
+from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.resume import (
     ResumePoint,
@@ -64,11 +68,15 @@ def pretrain(resolved: ResolvedRun, task: PretrainTask) -> Path:
     """
     config = resolved.asked
     run = RunDirectory(config.result_dir / config.experiment_name)
+    if restarts_run(run):
+        config = replace(config, resume_if_exists=True)
+        resolved = replace(resolved, asked=config)
     resume = config.resume_if_exists or config.resume_from is not None
     with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
         prepared = prepare_run(resolved, task, run, stops=stops, begin_log=begin_log)
         started = time.monotonic()
-        prepared.trainer.fit(prepared.module, prepared.train_loader, prepared.valid_loaders)
+        with ending_together(current_lifeline):
+            prepared.trainer.fit(prepared.module, prepared.train_loader, prepared.valid_loaders)
         if process_rank() == 0:
             opening = task.opening if resolved.engine == "lightning" else "consolidate_checkpoint {path} OUT_DIR"
             seconds = time.monotonic() - started

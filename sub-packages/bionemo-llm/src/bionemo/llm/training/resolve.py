@@ -7,7 +7,7 @@ What was asked for stays as it is: a configuration that is used again is derived
 
 from dataclasses import dataclass, replace
 
-from bionemo.core.errors import ConfigError
+from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.llm.training.config import PretrainConfig, SampleLimit
 from bionemo.llm.training.parallel_config import ParallelConfig
 from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
@@ -77,11 +77,13 @@ def resolve(config: PretrainConfig, limit: SampleLimit) -> ResolvedRun:
     max_tokens = resolve_batch(config, limit, accelerator)
     interval = min(config.val_check_interval, config.num_steps)
     engine = choose_engine(config)
+    precision = resolve_precision(config.precision, accelerator)
+    check_strategy(config, engine, precision)
     distributed = engine == "megatron" and config.use_distributed_optimizer is not False
     return ResolvedRun(
         asked=config,
         accelerator=accelerator,
-        precision=resolve_precision(config.precision, accelerator),
+        precision=precision,
         engine=engine,
         parallel=replace(config, use_distributed_optimizer=distributed).parallel,
         max_seq_length=limit.max_tokens,
@@ -122,6 +124,41 @@ def choose_engine(config: PretrainConfig) -> str:
     if config.engine == "auto":
         return "megatron" if wanted else "lightning"
     return config.engine
+
+
+def check_strategy(config: PretrainConfig, engine: str, precision: str) -> None:
+    """Refuse a data-parallel strategy that cannot do what other flags ask.
+
+    Raises:
+        ConfigError: The message names the flags.
+        ParallelismError: The ranks cannot be divided into groups that share one copy.
+    """
+    asked = config.asked_strategy
+    if asked == "auto":
+        return
+    if engine == "megatron":
+        raise ConfigError(
+            f"--strategy {asked}: belongs to the lightning engine, and {(config.megatron_flags() or ['--engine'])[0]} "
+            "asks for the megatron engine. Leave one of them out."
+        )
+    if asked == "fsdp":
+        check_shard_size(config.num_gpus * config.num_nodes, config.fsdp_shard_size)
+        if precision.startswith("16"):
+            raise ConfigError(f"--precision {config.precision}: not with --strategy fsdp. Use bf16-mixed or fp32.")
+        if config.cuda_graphs:
+            raise ConfigError("--cuda-graphs: not with --strategy fsdp.")
+
+
+def check_shard_size(num_ranks: int, shard_size: int | None) -> None:
+    """Refuse a number of ranks that groups of this size cannot make up.
+
+    Raises:
+        ParallelismError: The message says both numbers.
+    """
+    if shard_size is not None and num_ranks % shard_size:
+        raise ParallelismError(
+            f"--fsdp-shard-size {shard_size}: does not divide the {num_ranks} ranks (--devices x --num-nodes)."
+        )
 
 
 def check_gpu_flags(config: PretrainConfig, accelerator: str) -> None:

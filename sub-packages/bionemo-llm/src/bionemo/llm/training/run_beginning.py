@@ -14,6 +14,7 @@ from bionemo.core.config import to_yaml
 from bionemo.core.files import write_text
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.ranks.restarts import leave_job
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.stop_requests import StopRequests
@@ -117,6 +118,7 @@ class RunBeginning(pl.Callback):
             if self.start_step == 0:
                 keep_old_file(self.run.metrics_path)
             self.run.set_aside_after(self.start_step)
+            leave_job(self.run)
             write_text(self.run.resolved_path, self.record.to_yaml())
             write_text(self.run.config_path, to_yaml(self.record.asked))
         self._begin_log()

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from bionemo.core.config import option, parse
-from bionemo.core.errors import ConfigError
+from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
 from bionemo.llm.training.resolve import ResolvedRun, resolve
@@ -44,6 +44,14 @@ def parse_and_resolve(flags: list[str]) -> ResolvedRun:
         (["--disable-checkpointing", "--save-interval=3"], "--disable-checkpointing and --save-interval contradict"),
         (["--no-pack", "--tokens-per-batch=9"], "with --no-pack give --micro-batch-size"),
         (["--tokens-per-batch=3"], "--tokens-per-batch 3 is below --width 4"),
+        (["--strategy=ddp", "--fsdp-shard-size=2"], "--fsdp-shard-size and --strategy ddp contradict each other"),
+        (["--strategy=ddp", "--fsdp-cpu-offload"], "--fsdp-cpu-offload and --strategy ddp contradict each other"),
+        (["--fsdp-shard-size=0"], "--fsdp-shard-size 0: must be at least 1"),
+        (["--strategy=fsdp", "--engine=megatron"], "--strategy fsdp: belongs to the lightning engine, and --engine"),
+        (
+            ["--strategy=ddp", "--tensor-model-parallel-size=2"],
+            "and --tensor-model-parallel-size asks for",
+        ),
     ],
 )
 def test_refused(flags: list[str], message: str) -> None:
@@ -86,6 +94,11 @@ def test_contradictions_within_a_file_are_refused(tmp_path) -> None:
 def test_size_of_a_batch(flags, sequences_per_batch, max_tokens) -> None:
     resolved = parse_and_resolve(flags)
     assert (resolved.sequences_per_batch, resolved.max_tokens) == (sequences_per_batch, max_tokens)
+
+
+def test_groups_that_share_a_model_divide_the_ranks() -> None:
+    with pytest.raises(ParallelismError, match="--fsdp-shard-size 2: does not divide the 3 ranks"):
+        parse_and_resolve(["--num-gpus=3", "--fsdp-shard-size=2"])
 
 
 def test_intervals_follow_the_number_of_steps() -> None:

@@ -215,6 +215,10 @@ class MegatronBioBertModel(MegatronModule):  # type: ignore[misc]  # megatron ha
         output: Any = self.output_layer
         return None if output is None else output.weight
 
+    def units_of_sharding(self) -> list[nn.Module]:
+        """Modules that sharded ranks gather one at a time; the rest of the model is gathered as one more."""
+        return list(self.encoder.layers)
+
     def set_input_tensor(self, input_tensor: list[Tensor]) -> None:
         """Take what the stage before this one sent; None on the first."""
         self.encoder.set_input_tensor(input_tensor[0])

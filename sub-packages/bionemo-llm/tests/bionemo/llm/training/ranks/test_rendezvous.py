@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bionemo.core.errors import ParallelismError
-from bionemo.llm.megatron.rendezvous import meet
+from bionemo.llm.training.ranks.rendezvous import meet
 from bionemo.testing.megatron_parallel_state_utils import find_free_network_port
 from bionemo.testing.multiprocess import run_on_ranks
 

@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of a sharded model: weights in Hugging Face layout, the optimizer in shards; no rank holds either whole.
+
+Each rank gathers some of the layers, one parameter at a time, and writes them as one of the files that
+``model.safetensors.index.json`` names: transformers opens the folder like any other. ``training_state/shards`` holds
+the moments as each rank has them (``bionemo.llm.checkpoints.shards``).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from bionemo.core.files import write_json, write_text
+from bionemo.llm.checkpoints.hf_directory import (
+    CONFIG_FILE,
+    HuggingFaceLayout,
+    size_and_checksum,
+    write_checksums,
+    write_tensors,
+)
+from bionemo.llm.checkpoints.json_files import read_json
+from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
+from bionemo.llm.checkpoints.shards import (
+    MOMENTS,
+    SHARDS_DIR,
+    Piece,
+    ShardReader,
+    write_index,
+    write_pieces,
+)
+from bionemo.llm.checkpoints.training_state import write_state_file
+from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX_FILE
+from bionemo.llm.training.optimizer import trainable_parameters
+from bionemo.llm.training.ranks.sharded_model import own_rows, reshard
+from bionemo.llm.training.ranks.sharded_sink import HostCopies, sync_file
+from bionemo.llm.training.run_card import reached
+from bionemo.llm.training.run_directory import STATE_DIR
+from bionemo.llm.training.step_accounting import accounting_of
+
+
+class ShardedModelParts:
+    """See ``CheckpointParts``.
+
+    Args:
+        layout: Names of the model family.
+        fingerprint: Settings that a continued run must share.
+        record: Further plain values for the record, such as the run's id.
+        card: Becomes the README.md of each checkpoint; None: there is none.
+    """
+
+    def __init__(
+        self,
+        layout: HuggingFaceLayout[Any],
+        fingerprint: Mapping[str, Any],
+        record: Mapping[str, Any] | None = None,
+        card: ModelCard | None = None,
+    ) -> None:
+        self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
+        self._copies = HostCopies()
+
+    def write_rest(self, folder: Path, module: pl.LightningModule, metrics: Mapping[str, float], name: str) -> None:
+        """Write configuration, tokenizer, model card, and the state of the run."""
+        config: Any = module.config
+        text = json.dumps(self.layout.config_to_hf(config), indent=2, sort_keys=True) + "\n"
+        write_text(folder / CONFIG_FILE, text)
+        self.layout.save_tokenizer(folder)
+        progress = accounting_of(module).progress
+        if self.card is not None:
+            write_model_card(folder, self.card, reached(progress, metrics), name=name)
+        optimizer: Any = module.optimizers(use_pl_optimizer=False)
+        schedule: Any = module.lr_schedulers()
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        write_state_file(
+            folder,
+            progress=progress,
+            fingerprint=self.fingerprint,
+            groups=groups,
+            schedule=schedule,
+            metrics=dict(metrics),
+            strategy="fsdp",
+            world_size=module.trainer.world_size,
+            **self.record,
+        )
+        (folder / STATE_DIR / SHARDS_DIR).mkdir()
+
+    def take(self, module: pl.LightningModule, *, copy: bool) -> Callable[[Path], None]:
+        """Gather this rank's layers, and return what writes them and the moments."""
+        model, optimizer = module.module, module.optimizers(use_pl_optimizer=False)
+        assert isinstance(model, nn.Module)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        rank, num_ranks = module.trainer.global_rank, module.trainer.world_size
+        reshard(model)
+        moments, config = own_moments(model, optimizer), module.config
+        if copy:
+            copies = self._copies.copy({piece.name: piece.tensor for piece in moments}, "moments")
+            moments = [piece._replace(tensor=copies[piece.name]) for piece in moments]
+        weights = own_layers(model, rank, num_ranks)
+
+        def write(folder: Path) -> None:
+            write_pieces(folder / STATE_DIR / SHARDS_DIR, rank, moments)
+            sync_file(folder / STATE_DIR / SHARDS_DIR / f"rank-{rank:05d}.safetensors")
+            write_weights(folder, in_hf_layout(self.layout, config, weights, is_first=rank == 0), rank, num_ranks)
+
+        return write
+
+    def complete(self, folder: Path, world_size: int) -> None:
+        """Write the indices of weights and moments, and all checksums."""
+        shards = folder / STATE_DIR / SHARDS_DIR
+        write_index(shards, world_size)
+        prefix = f"{STATE_DIR}/{SHARDS_DIR}"
+        known: dict[str, Any] = {f"{prefix}/{name}": entry for name, entry in ShardReader(shards).files.items()}
+        weight_map: dict[str, str] = {}
+        total_size = 0
+        for rank in range(world_size):
+            path = folder / _record_name(rank)
+            record = read_json(path)
+            path.unlink()
+            if record["file"] is not None:
+                known[record["file"]] = record["written"]
+                weight_map |= dict.fromkeys(record["names"], record["file"])
+                total_size += record["total_size"]
+        if world_size > 1:
+            index = {"metadata": {"total_size": total_size}, "weight_map": dict(sorted(weight_map.items()))}
+            write_json(folder / WEIGHTS_INDEX_FILE, index)
+        write_checksums(folder, known)
+
+
+def own_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Piece]:
+    """Return the optimizer's moments of the rows on this rank; nothing of ranks with another copy of the model."""
+    pieces = []
+    for name, parameter in trainable_parameters(model).items():
+        state = optimizer.state.get(parameter, {})
+        for moment in MOMENTS:
+            if moment not in state:
+                continue
+            whole = state[moment]
+            assert isinstance(whole, DTensor)
+            if whole.device_mesh.ndim > 1 and whole.device_mesh.get_local_rank(0) > 0:
+                continue
+            rows = whole.to_local()
+            offset = (own_rows(whole).start, *(0 for _ in whole.shape[1:]))
+            if rows.numel():
+                pieces.append(Piece(f"optimizer.state.{moment}.{name}", tuple(whole.shape), offset, rows))
+    return pieces
+
+
+def own_layers(model: nn.Module, rank: int, num_ranks: int) -> dict[str, Tensor]:
+    """Gather the tensors that this rank writes, on the host; the others are returned without memory.
+
+    Layers take turns; what is no layer's is the first rank's. Every rank calls this: one whole parameter at a time is
+    on every device.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        whole = tensor.detach()
+        if isinstance(whole, DTensor):
+            on_device: Any = whole.to(whole.device_mesh.device_type)  # from the host where it is offloaded
+            whole = on_device.full_tensor()
+        owner = writer_of(name, num_ranks)
+        tensors[name] = whole.to("cpu", copy=True) if owner == rank else torch.empty_like(whole, device="meta")
+    return tensors
+
+
+def writer_of(name: str, num_ranks: int) -> int:
+    """Return the rank that writes a tensor.
+
+    Example:
+        >>> writer_of("encoder.layers.5.mlp.linear_fc1.weight", 4)
+        1
+    """
+    layer = next((part for part in name.split(".") if part.isdecimal()), "0")
+    return int(layer) % num_ranks
+
+
+def in_hf_layout(
+    layout: HuggingFaceLayout[Any], config: Any, state: Mapping[str, Tensor], *, is_first: bool
+) -> dict[str, Tensor]:
+    """Rename this rank's tensors to those of the file.
+
+    Args:
+        layout: Names of the model family.
+        config: The model's.
+        state: The whole model's state dict, on the meta device where another rank writes it.
+        is_first: Whether to write constants too, which the layout adds.
+    """
+    tensors = layout.tensors_to_hf(state, config)
+    nothing = {name: tensor.to("meta") for name, tensor in state.items()}
+    constants = {name for name, tensor in layout.tensors_to_hf(nothing, config).items() if not tensor.is_meta}
+    return {
+        name: tensor for name, tensor in tensors.items() if not tensor.is_meta and (is_first or name not in constants)
+    }
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], rank: int, num_ranks: int) -> None:
+    """Write this rank's weights, and a record of them for the index."""
+    file = None
+    record: dict[str, Any] = {}
+    if tensors:
+        file = WEIGHTS_FILE if num_ranks == 1 else f"model-{rank + 1:05d}-of-{num_ranks:05d}.safetensors"
+        write_tensors(folder / file, tensors)
+        sync_file(folder / file)
+        record = {
+            "written": size_and_checksum(folder / file),
+            "names": list(tensors),
+            "total_size": sum(tensor.nbytes for tensor in tensors.values()),
+        }
+    write_json(folder / _record_name(rank), {"file": file, **record})
+
+
+def _record_name(rank: int) -> str:
+    return f"rank-{rank:05d}.weights.json"

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
+# SPDX-License-Identifier: Apache-2.0
+"""A sharded model starts with the weights of one process, and no rank's memory ever holds all of them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.distributed.tensor import DTensor
+
+from bionemo.llm.checkpoints.weight_files import open_weights
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
+from bionemo.llm.training.ranks.deferred_init import build_recorded
+from bionemo.llm.training.ranks.memory import layer_parameters, num_parameters
+from bionemo.llm.training.ranks.sharded_model import (
+    WeightSource,
+    build_mesh,
+    fill_from_state,
+    materialize,
+    rows_of,
+    shard_model,
+)
+from bionemo.testing.multiprocess import run_on_ranks, warm_pool
+
+
+VOCABULARY = SimpleNamespace(vocab_size=33, mask_token_id=32, pad_token_id=1)
+ESM2 = {"position_embedding_type": "rope", "share_embeddings_and_output_weights": True}
+SMALL = BioBertConfig(num_layers=2, hidden_size=16, num_attention_heads=2, **ESM2)
+SHAPE_35M = BioBertConfig(num_layers=12, hidden_size=480, num_attention_heads=20, **ESM2)
+SEED = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm_ranks() -> None:
+    warm_pool("bionemo.llm.training.ranks.sharded_model", "bionemo.llm.checkpoints.weight_files")
+
+
+def start(shape: BioBertConfig, source: Callable[[], WeightSource] | None = None) -> MegatronBioBertModel:
+    """Build a sharded model, from a seed or from another source, as a run does."""
+    model, initialization = build_recorded(lambda: build_model(shape, VOCABULARY))
+    shard_model(model, build_mesh("cpu", torch.distributed.get_world_size(), None))
+    materialize(model, partial(initialization.replay, SEED) if source is None else source(), torch.device("cpu"))
+    return model
+
+
+def difference_from_one_process(shape: BioBertConfig) -> float:
+    expected = build_model(shape, VOCABULARY, seed=SEED).state_dict()
+    found = start(shape).state_dict()
+    assert found.keys() == expected.keys()
+    wholes = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found.items()}
+    return max((wholes[name] - expected[name]).abs().max().item() for name in expected)
+
+
+def test_a_seed_gives_the_weights_of_one_process() -> None:
+    assert run_on_ranks(2, difference_from_one_process, SMALL) == [0.0, 0.0]
+
+
+def status_bytes(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) << 10
+
+
+def peak_of_start(shape: BioBertConfig, checkpoint: Path | None) -> int:
+    """Return the peak of this process's resident memory while a model starts, above what it was before."""
+    start(SMALL)  # torch's own first allocations
+    before = status_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    source = None if checkpoint is None else lambda: fill_from_state(open_weights(checkpoint))
+    model = start(shape, source)
+    assert next(model.parameters()).to_local().isfinite().all()
+    return status_bytes("VmHWM") - before
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from Linux's /proc")
+@pytest.mark.parametrize(
+    ("num_ranks", "from_file"),
+    [(2, False), pytest.param(4, True, marks=pytest.mark.nightly), pytest.param(4, False, marks=pytest.mark.nightly)],
+)
+def test_no_rank_holds_the_whole_model(num_ranks: int, from_file: bool, tmp_path: Path) -> None:
+    """35M: the peak is at most its share, two layers and 64 MiB."""
+    if from_file:
+        import safetensors.torch
+
+        state = build_model(SHAPE_35M, VOCABULARY, seed=SEED).state_dict()
+        safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    whole, layer = 4 * num_parameters(SHAPE_35M, 33), 4 * layer_parameters(SHAPE_35M)
+    peaks = run_on_ranks(num_ranks, peak_of_start, SHAPE_35M, tmp_path if from_file else None)
+    limit = whole / num_ranks + 2 * layer + (64 << 20)
+    if num_ranks == 2:
+        limit = whole / num_ranks + 2 * layer + (24 << 20)  # below the whole model, so that the test can fail
+        assert limit < whole
+    assert max(peaks) <= limit, [f"{peak / 2**20:.0f} MiB of {limit / 2**20:.0f}" for peak in peaks]
+
+
+def test_rows_are_those_of_torch() -> None:
+    for num_rows in (1, 5, 33, 128):
+        for num_ranks in (1, 2, 3, 4, 7):
+            chunks = torch.arange(num_rows).chunk(num_ranks)
+            for rank in range(num_ranks):
+                rows = rows_of(num_rows, rank, num_ranks)
+                expected = chunks[rank].tolist() if rank < len(chunks) else []
+                assert list(range(rows.start, rows.stop)) == expected
