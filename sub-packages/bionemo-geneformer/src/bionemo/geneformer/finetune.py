@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bionemo.core.config import to_yaml
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json, write_text
+from bionemo.core.ranks import process_rank
 from bionemo.geneformer.api import load_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_text_dictionary
 from bionemo.geneformer.data.labels import (
@@ -45,11 +46,13 @@ from bionemo.llm.data.splits import split_train_valid, stratified_folds, stratif
 from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora, merge_lora
 from bionemo.llm.training.config import flag
+from bionemo.llm.training.ranks.lost_ranks import ending_together
+from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.run_beginning import installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.run_log import log_file
-from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
+from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)
@@ -95,19 +98,24 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
     )
     examples, valid_examples = read_examples(config, dictionaries)
     run = RunDirectory(config.result_dir / config.experiment_name)
-    run.prepare(resume=False)
-    write_text(run.config_path, to_yaml(config))
-    with log_file(run.log_path):
+    is_first = process_rank() == 0
+    if is_first:
+        run.prepare(resume=False)
+        write_text(run.config_path, to_yaml(config))
+    with log_file(run.log_path), ending_together(current_lifeline):
         held_out = []
         for fold, split in splits(config, examples, valid_examples):
             folder = run.path if fold is None else run.path / f"fold-{fold}"
             module, predictions = train_one(config, dictionaries, examples, valid_examples, split, folder, fold)
+            held_out.append(predictions)
+            if not is_first:
+                continue
             card = finetuning_card(config, len(split.train_cells), len(split.valid_cells))
             results = scores(module.head_config, predictions)
             write_card = partial(write_model_card, card=card, metrics=results, name="model")
             save_finetuned(module, folder / "model", write_more=write_card)
-            held_out.append(predictions)
-        write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
+        if is_first:
+            write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
     return run.path
 
 
@@ -142,7 +150,9 @@ def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) ->
     positions = pretrained.config.seq_length
     if config.seq_length is not None and not 1 <= config.seq_length <= positions:
         raise ConfigError(f"--seq-length {config.seq_length}: the model has {positions} positions.")
+    check_ranks(config.num_gpus, config.num_nodes)
     accelerator = resolve_accelerator(config.accelerator)
+    check_gpus(accelerator, config.num_gpus)
     changes: dict[str, Any] = {"seq_length": config.seq_length or positions, "accelerator": accelerator}
     return replace(config, **changes)
 
@@ -257,7 +267,8 @@ def train_one(
     module = build_module(config, dictionaries, examples.head, seed=config.seed + (fold or 0))
     settings = HeadTraining(
         num_epochs=config.num_epochs,
-        cells_per_step=config.micro_batch_size,
+        cells_per_micro_batch=config.micro_batch_size,
+        accumulate=config.accumulate_grad_batches,
         lr=config.lr,
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
@@ -268,6 +279,8 @@ def train_one(
         accelerator=config.accelerator,
         precision=resolve_precision(config.precision, config.accelerator),
         num_workers=config.num_dataset_workers,
+        devices=config.num_gpus,
+        num_nodes=config.num_nodes,
     )
     train_data = dataset(examples, split.train_cells, split.train_genes)
     valid_data = dataset(valid_examples or examples, split.valid_cells, split.valid_genes)

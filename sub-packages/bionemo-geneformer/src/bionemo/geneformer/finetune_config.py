@@ -11,7 +11,7 @@ from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
-from bionemo.llm.flag_groups import DeviceFlags, FineTuningFlags, OptimizationFlags
+from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, FineTuningFlags, OptimizationFlags
 from bionemo.llm.training.config import PretrainConfig
 
 
@@ -19,7 +19,7 @@ DATA, TASK, TRAINING, HARDWARE, OUTPUT = "data", "task", "training", "hardware",
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlags):
+class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFlags):
     """Fine-tune Geneformer to predict labels of cells or genes, to a checkpoint that transformers opens."""
 
     exclusive: ClassVar[Exclusive] = (
@@ -66,6 +66,7 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
     warmup_steps: int | None = option_like(OptimizationFlags, "warmup_steps", None)
     weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.001)
     micro_batch_size: int = option_like(SharedFlags, "micro_batch_size", 12, group=TRAINING)
+    accumulate_grad_batches: int = option_like(PretrainConfig, "accumulate_grad_batches", 1, group=TRAINING)
     keep: Literal["best", "last"] = option_like(FineTuningFlags, "keep", "best")
     seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
@@ -81,7 +82,14 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, DeviceFlags, RunFlag
             ConfigError: A number is out of range; the message names the flag.
         """
         super().__post_init__()
-        for name, least in (("num_epochs", 1), ("micro_batch_size", 1), ("lora_rank", 1), ("folds", 2)):
+        for name, least in (
+            ("num_epochs", 1),
+            ("micro_batch_size", 1),
+            ("lora_rank", 1),
+            ("folds", 2),
+            ("num_gpus", 1),
+            ("num_nodes", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{flag(name)} {value}: must be at least {least}.")

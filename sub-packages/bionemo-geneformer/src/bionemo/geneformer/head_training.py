@@ -4,7 +4,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +32,13 @@ from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.loss_plot import PlotTexts
 from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.ranks.strategies import RanksStrategy
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.trainer import build_trainer
 
 
+START_TIMEOUT = timedelta(minutes=10)
+"""How long ranks wait for each other at the start."""
 STATISTICS_CELLS = 2048
 """Training cells whose mean and variance stand for all."""
 
@@ -43,7 +48,7 @@ class HeadTraining:
     """How a head is trained; `FinetuneGeneformerConfig` says what each means."""
 
     num_epochs: int
-    cells_per_step: int
+    cells_per_micro_batch: int
     lr: float
     warmup_steps: int | None
     weight_decay: float
@@ -54,6 +59,14 @@ class HeadTraining:
     accelerator: str
     precision: str
     num_workers: int = 0
+    accumulate: int = 1
+    devices: int = 1
+    num_nodes: int = 1
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes that share the cells of a step, each with micro-batches of its own."""
+        return self.devices * self.num_nodes
 
 
 class Predictions(NamedTuple):
@@ -150,9 +163,17 @@ class HeadLoss:
             else values.cpu().numpy(),
         )  # fmt: skip
 
-    def take(self) -> Predictions:
-        """Return the predictions made since the last call."""
+    def take(self, num_ranks: int = 1) -> Predictions:
+        """Return the predictions made since the last call, in the order of the batches; every rank calls it.
+
+        Args:
+            num_ranks: Ranks that took the batches in turn.
+        """
         kept, self._kept = self._kept, []
+        if num_ranks > 1:
+            of_ranks: list[Any] = [None] * num_ranks
+            torch.distributed.all_gather_object(of_ranks, kept)
+            kept = [batch for turn in zip_longest(*of_ranks) for batch in turn if batch is not None]
         return Predictions.concatenate(kept)
 
 
@@ -174,7 +195,7 @@ class EpochKeeper(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Compare this epoch with the best so far."""
-        predictions = self.loss.take()
+        predictions = self.loss.take(trainer.world_size)
         if self.num_classes:
             score = classification_scores(predictions.truth, predictions.predicted, self.num_classes)["macro_f1"]
         else:
@@ -262,7 +283,8 @@ def train_head(
     head = module.head_config
     loss = build_loss(module, train_data, balance_classes=settings.balance_classes)
     pooler = standardize_cells(module) if settings.standardize else None
-    steps_per_epoch = math.ceil(len(train_data) / settings.cells_per_step)
+    cells_per_step = settings.cells_per_micro_batch * settings.accumulate * settings.num_ranks
+    steps_per_epoch = math.ceil(len(train_data) / cells_per_step)
     max_steps = settings.num_epochs * steps_per_epoch
     warmup_steps = settings.warmup_steps
     engine = BionemoLightningModule(
@@ -282,7 +304,9 @@ def train_head(
     run = RunDirectory(folder)
     metrics = MetricsWriter(run, max(1, steps_per_epoch // 4), texts=loss.plot_texts)
     keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
-    loading = PackLoading(tokens_per_batch=None, sequences_per_batch=settings.cells_per_step, seed=settings.seed)
+    loading = PackLoading(
+        tokens_per_batch=None, sequences_per_batch=settings.cells_per_micro_batch, seed=settings.seed
+    )
     statistics = []
     if pooler is not None:
         batches = build_pack_loader(train_data, loading)
@@ -290,16 +314,18 @@ def train_head(
     trainer = build_trainer(
         accelerator=settings.accelerator,
         precision=settings.precision,
-        devices=1,
-        num_nodes=1,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=ranks_strategy(settings),
         max_steps=max_steps,
         val_check_interval=steps_per_epoch,
         limit_val_batches=1.0,
-        accumulate_grad_batches=1,
+        accumulate_grad_batches=settings.accumulate,
         gradient_clip=engine.optimizer_config.gradient_clip,
         callbacks=[*statistics, metrics, keeper, ProgressBar(metrics)],
         loggers=[],
     )
+    loading = replace(loading, rank=trainer.global_rank, world_size=trainer.world_size)
     trainer.fit(
         engine,
         build_pack_loader(train_data, loading, num_workers=settings.num_workers),
@@ -312,6 +338,13 @@ def train_head(
     module.eval()
     assert keeper.predictions is not None
     return keeper.predictions
+
+
+def ranks_strategy(settings: HeadTraining) -> RanksStrategy | None:
+    """Build the strategy of several ranks, which compare their settings before they train; None for one."""
+    if settings.num_ranks == 1:
+        return None
+    return RanksStrategy(settings=asdict(settings), start_timeout=START_TIMEOUT, gradient_as_bucket_view=True)
 
 
 def build_loss(module: GeneformerWithHead, train_data: LabeledCellDataset, *, balance_classes: bool) -> HeadLoss:

@@ -4,6 +4,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bionemo.geneformer.finetune import finetune
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
 from bionemo.geneformer.scripts.finetune_geneformer import main
 from bionemo.llm.training.metrics_csv import read_metrics
+from bionemo.testing.multiprocess import run_on_ranks
 
 
 TINY = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "ffn_hidden_size": 64, "seq_length": 64}
@@ -116,6 +118,29 @@ def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
             assert module.head_config.classes[int(module(torch.from_numpy(tokens)[None]).argmax())] == row["predicted"]
     assert module.dictionaries.tokenizer.vocab_size == 62
     load_geneformer(run_dir / "model")  # its encoder, for embeddings and perturbations
+
+
+def finetune_on_ranks(config: FinetuneGeneformerConfig) -> None:
+    os.environ["TORCHELASTIC_RUN_ID"] = "test"
+    finetune(config)
+
+
+@pytest.mark.parametrize("folds", [None, pytest.param(5, marks=pytest.mark.nightly)])
+def test_two_ranks_learn_what_one_learns(folds: int | None, pretrained: Path, labeled: Path, tmp_path: Path) -> None:
+    """Six cells on each of two ranks are two micro-batches of one: losses, predictions, model, dropout included."""
+    common = {"num_epochs": 2, "micro_batch_size": 6, "folds": folds}
+    one = finetune(settings(pretrained, labeled, tmp_path, experiment_name="one", accumulate_grad_batches=2, **common))
+    config = settings(pretrained, labeled, tmp_path, experiment_name="two", num_gpus=2, **common)
+    run_on_ranks(2, finetune_on_ranks, config, process_group=False, timeout_s=200)
+    two = tmp_path / "two"
+    for part in ("",) if folds is None else tuple(f"fold-{fold}" for fold in range(folds)):
+        ours, theirs = (read_metrics(run_dir / part / "metrics.csv") for run_dir in (one, two))
+        for name in ("train_loss", "val_loss"):
+            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5, err_msg=name)
+        states = [load_finetuned(run_dir / part / "model").state_dict() for run_dir in (one, two)]
+        assert max((states[0][name] - states[1][name]).abs().max().item() for name in states[0]) < 1e-4
+    assert sorted(map(str, predictions_of(one))) == sorted(map(str, predictions_of(two)))
+    assert scores_of(one) == pytest.approx(scores_of(two))
 
 
 def test_folds_predict_every_labeled_cell_once(pretrained: Path, labeled: Path, tmp_path: Path) -> None:
