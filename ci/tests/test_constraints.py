@@ -78,4 +78,4 @@ def test_a_package_that_relies_on_weights_only_needs_a_torch_in_which_it_is_safe
             (torch,) = (requirement for requirement in declared if requirement.name == "torch")
             assert "2.5.1" not in torch.specifier, project
             relying.append(project.parent.name)
-    assert relying == ["bionemo-llm", "bionemo-webdatamodule"]
+    assert relying == ["bionemo-esm2", "bionemo-llm", "bionemo-webdatamodule"]

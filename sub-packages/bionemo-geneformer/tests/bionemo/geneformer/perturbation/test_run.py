@@ -253,7 +253,7 @@ def refused(
         (["--state-key=stat", "--start-state=a", "--goal-state=b"], "no obs column 'stat', found ['state', 'cell_id'"),
         ([*TYPED_STATES, "--goal-state=wel"], "no cell has 'state' 'wel'. Did you mean well? There are: sick, well."),
         ([*TYPED_STATES, "--goal-state=sick"], "states of 'state': one is named twice among sick, sick."),
-        (["--filter-cells=state"], "--filter-cells state: expected COLUMN=VALUE[,VALUE...], each column once."),
+        (["--filter-cells=state"], "--filter-cells state: expected COLUMN=VALUE[,VALUE...]."),
         (["--layer=-3"], "layer -3: expected 0 (the last) to -2 (the embedding)."),
         (["--embedding=cls"], "--embedding cls: V1 has no first token for the cell. Use cell."),
         (["--checkpoint-path=nowhere"], "nowhere"),

@@ -12,12 +12,12 @@ from bionemo.geneformer.perturbation.config import PerturbGeneformerConfig, chec
 FLAGS = """
 --counts-layer --feature-type
 --accelerator --allow-fractional-counts --alt-states --anchor-gene --checkpoint
---checkpoint-path --config --cosine --data-path
+--checkpoint-path --config --compile --cosine --data-path
 --debug --version --devices --embedding --filter-cells
 --gene-column --gene-cosines --gene-mapping --gene-medians --gene-names
 --genes --goal-state --help --id-column --layer --max-cells --max-fdr --min-coverage --min-detections
---no-allow-fractional-counts --no-gene-cosines --null-shifts-path --num-gpus --num-nodes --perturb-type --precision
---rank-shift --results-path --seed --shifts-path --start-state --state-average --state-key --statistics
+--no-allow-fractional-counts --no-compile --no-gene-cosines --null-shifts-path --num-gpus --num-nodes --perturb-type
+--precision --rank-shift --results-path --seed --shifts-path --start-state --state-average --state-key --statistics
 --token-dictionary --tokens-per-batch -h
 """.split()
 NEEDED = ["--checkpoint-path=model", "--data-path=cells", "--results-path=out"]

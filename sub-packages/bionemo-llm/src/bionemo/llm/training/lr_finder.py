@@ -67,9 +67,10 @@ def find_learning_rate(
             mean.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
             optimizer.step()
-            if not math.isfinite(float(mean)):
+            value = mean.item()
+            if not math.isfinite(value):
                 break
-            losses.append(float(mean))
+            losses.append(value)
             recent = running_mean(losses)
             if recent[-1] > 4 * recent.min():
                 break

@@ -15,7 +15,6 @@ import numpy as np
 from bionemo.core.errors import DataError, FormatError
 from bionemo.scdl.counts.values import ValueSummary
 from bionemo.scdl.io.row_chunks import row_chunks
-from bionemo.scdl.io.row_gather import gather_rows
 
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -102,6 +101,8 @@ class CsrMatrix:
         starts, ends = pointers[rows], pointers[rows + 1]
         if not isinstance(data, np.ndarray):
             data, indices, starts, ends = _read_spans(data, indices, starts, ends)
+        from bionemo.scdl.io.row_gather import gather_rows  # loads SciPy, which opening a store must not wait for
+
         values, columns, row_ptr = gather_rows(data, indices, starts, ends)
         check_columns(columns, self.shape[1], self.name)
         return values, columns.astype(np.int32, copy=False), row_ptr
