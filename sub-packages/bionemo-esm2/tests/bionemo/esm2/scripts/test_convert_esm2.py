@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from bionemo.core._config_parser import build_parser
 from bionemo.esm2.convert_config import ConvertESM2Config
 from bionemo.esm2.scripts.convert_esm2 import main
+from bionemo.esm2.scripts.train_esm2 import main as train
+from bionemo.testing.data.fasta import write_fasta
+from bionemo.testing.proteins import make_proteins
 
 
 transformers = pytest.importorskip("transformers")
@@ -82,6 +85,30 @@ def test_there_and_back_through_other_forms_is_bit_equal(chain: str, tmp_path: P
         assert torch.equal(found[name], tensor) or ("NeMo" in chain and name in contact), name
     assert ("not converted: its contact head" in caplog.text) == ("NeMo" in chain)
     assert transformers.EsmForMaskedLM.from_pretrained(source).config.intermediate_size == 4 * model.config.hidden_size
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_shards_start_a_run_on_one_device(strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two tensor-parallel ranks pad the vocabulary to 256 rows, one device to 128."""
+    written(tmp_path / "in")
+    assert run(tmp_path / "in", tmp_path / "shards", "--to", "megatron", "--tensor-model-parallel-size", 2) == 0
+    write_fasta(tmp_path / "p.fasta", make_proteins(20, min_length=20, max_length=30))
+    flags = [
+        f"--train-fasta={tmp_path / 'p.fasta'}", f"--restore-from-checkpoint-path={tmp_path / 'shards'}",
+        f"--result-dir={tmp_path}", "--max-steps=1", "--tokens-per-batch=64", "--max-seq-length=32", "--lr=1e-12",
+        "--limit-val-batches=0", "--num-dataset-workers=0", "--accelerator=cpu", f"--strategy={strategy}",
+    ]  # fmt: skip
+    assert train([*flags, "--experiment-name=run"]) == 0
+    trained = transformers.EsmForMaskedLM.from_pretrained(tmp_path / "run/checkpoints/last")
+    theirs = transformers.EsmForMaskedLM.from_pretrained(tmp_path / "in").state_dict()
+    for name, parameter in trained.named_parameters():
+        torch.testing.assert_close(parameter.detach(), theirs[name], rtol=0, atol=1e-11)  # one step of 1e-12
+    damaged = next((tmp_path / "shards/shards").glob("*.safetensors"))
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    assert train([*flags, "--experiment-name=damaged"]) == 2
+    assert "was written: damaged" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_a_model_that_cannot_be_split_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

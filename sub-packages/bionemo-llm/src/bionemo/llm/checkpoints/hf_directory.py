@@ -239,13 +239,13 @@ def load_checkpoint(directory: str | Path, layout: HuggingFaceLayout[ConfigT]) -
     return LoadedModel(config, layout.tensors_from_hf(tensors, config))
 
 
-def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy a state dict into a module of exactly its names and shapes.
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, padded: bool = False) -> None:
+    """Copy a state dict into a module of exactly its names and shapes; ``padded`` as in `check_state`.
 
     Raises:
         CheckpointError: Names or shapes differ; the message gives the first difference.
     """
-    own, lazy = module.state_dict(), check_state(module, state, source)
+    own, lazy = module.state_dict(), check_state(module, state, source, padded=padded)
     with torch.no_grad():
         for name in lazy:
             own[name].copy_(lazy[name])

@@ -86,7 +86,7 @@ class LightningEngine:
         else:
             model = build_model(shape, task.vocabulary, seed=config.seed)
             if loaded is not None:
-                load_state(model, loaded.state, source or "")
+                load_state(model, loaded.state, source or "", padded=_is_in_shards(source))
         model.attention_kernel = config.attention
         recompute_layers(model.encoder.layers, config.recompute)
         if self.fast_path.has_static_shapes:
@@ -104,9 +104,12 @@ class LightningEngine:
 
     def _load(self, source: Path, *, is_resumed: bool) -> LoadedModel[BioBertConfig]:
         """Open a model; shards of the megatron engine stay where they are until each rank reads its rows."""
-        if (source / SHARDS_DIR).is_dir():
+        if _is_in_shards(source):
             config = self.task.layout.config_from_hf(read_json(source / CONFIG_FILE), str(source))
-            loaded = LoadedModel(config, weights_in(ShardReader(source / SHARDS_DIR)))
+            reader = ShardReader(source / SHARDS_DIR)
+            if not is_resumed:  # a checkpoint of the run itself was verified when it was chosen
+                reader.verify()
+            loaded = LoadedModel(config, weights_in(reader))
         else:
             loaded = load_model(source, self.task.layout)
         if is_resumed and self.task.architecture_given:
@@ -143,8 +146,7 @@ class LightningEngine:
         if loaded is None:
             self._weights = partial(initialization.replay, seed)
         else:
-            is_padded = source is not None and (source / SHARDS_DIR).is_dir()
-            state = check_state(model, loaded.state, source or "", padded=is_padded)
+            state = check_state(model, loaded.state, source or "", padded=_is_in_shards(source))
             self._weights = fill_from_state(state)
         if self.resolved.precision == "bf16-true":
             model.to(torch.bfloat16)
@@ -237,6 +239,11 @@ class LightningEngine:
             weight_dtype=torch.bfloat16 if self.casts_weights and not self._is_sharded else None,
             cuda_graphs=self.fast_path.cuda_graphs,
         )
+
+
+def _is_in_shards(source: Path | None) -> bool:
+    """Return whether a checkpoint was written by model-parallel ranks, which pad the vocabulary to their number."""
+    return source is not None and (source / SHARDS_DIR).is_dir()
 
 
 def device_memory(accelerator: str, devices: int) -> float:
