@@ -5,7 +5,6 @@
 What the result does not hold is logged in one line.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
-from bionemo.core.files import atomic_directory, write_text
+from bionemo.core.files import atomic_directory
 from bionemo.llm.checkpoints.convert_config import ConversionFlags, ShardingFlags
 from bionemo.llm.checkpoints.hf_directory import (
     CONFIG_FILE,
@@ -23,6 +22,7 @@ from bionemo.llm.checkpoints.hf_directory import (
     HuggingFaceLayout,
     LoadedModel,
     write_checksums,
+    write_description,
     write_tensors,
 )
 from bionemo.llm.checkpoints.json_files import ConfigValues, read_json
@@ -63,9 +63,8 @@ def write_hf(source: Path, loaded: LoadedModel[Any], layout: HuggingFaceLayout[A
     if not any(name.startswith(TOKEN_HEAD_PREFIXES) for name in tensors):
         values["architectures"] = [name.removesuffix(MASKED_LM) + "Model" for name in values["architectures"]]
     with atomic_directory(flags.out_path, overwrite=flags.overwrite) as unfinished:
-        write_text(unfinished / CONFIG_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
+        write_description(unfinished, values, layout)
         write_tensors(unfinished / WEIGHTS_FILE, tensors)
-        layout.save_tokenizer(unfinished)
         write_checksums(unfinished)
     return flags.out_path
 
@@ -124,9 +123,8 @@ def write_shards(
     tensors = cast_weights(loaded.state, flags.dtype)
     values = {**layout.config_to_hf(loaded.config), "torch_dtype": flags.dtype}
     with atomic_directory(flags.out_path, overwrite=flags.overwrite) as unfinished:
-        write_text(unfinished / CONFIG_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
+        write_description(unfinished, values, layout)
         write_model_shards(unfinished, tensors, loaded.config, vocab_size, flags.parallel())
-        layout.save_tokenizer(unfinished)
         write_checksums(unfinished)
     return flags.out_path
 

@@ -185,8 +185,13 @@ def write_model(
     directory: Path, config: ConfigT, state: Mapping[str, Tensor], layout: HuggingFaceLayout[ConfigT]
 ) -> None:
     """Write config, weights and tokenizer into a directory that is not visible yet."""
-    write_text(directory / CONFIG_FILE, json.dumps(layout.config_to_hf(config), indent=2, sort_keys=True) + "\n")
+    write_description(directory, layout.config_to_hf(config), layout)
     write_tensors(directory / WEIGHTS_FILE, layout.tensors_to_hf(state, config))
+
+
+def write_description(directory: Path, values: Mapping[str, Any], layout: HuggingFaceLayout[Any]) -> None:
+    """Write config.json with these values, and the tokenizer's files."""
+    write_text(directory / CONFIG_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
     layout.save_tokenizer(directory)
 
 

@@ -7,7 +7,6 @@ progress and the schedule, and ``shards/`` (``bionemo.llm.checkpoints.shards``) 
 tensor under its name in the whole model.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,64 +18,42 @@ from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 
 from bionemo.core.errors import CheckpointError
-from bionemo.core.files import write_text
-from bionemo.llm.checkpoints.hf_directory import CONFIG_FILE, HuggingFaceLayout
+from bionemo.llm.checkpoints.hf_directory import HuggingFaceLayout
 from bionemo.llm.checkpoints.layouts import layout_name
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
-from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.checkpoints.shards import SHARDS_DIR, Piece, ShardReader, overlap, write_index, write_pieces
-from bionemo.llm.checkpoints.training_state import TrainingState, write_state_file
+from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.megatron.module import MegatronLightningModule
 from bionemo.llm.megatron.optimizer_state import MASTER, OptimizerShard, boxes_of_run, optimizer_shards
 from bionemo.llm.model.sharding import METADATA
-from bionemo.llm.training.run_card import reached
+from bionemo.llm.training.ranks.run_files import RunFiles
 
 
 class MegatronParts:
     """See ``CheckpointParts``: shards of weights and optimizer, from the ranks that have them.
 
     Args:
-        layout: Names of the model family.
-        fingerprint: Settings that a continued run must share.
-        record: Further plain values for the record, such as the run's id.
-        card: Becomes the README.md of each checkpoint; None: there is none.
+        files: What is beside the tensors.
     """
 
-    def __init__(
-        self,
-        layout: HuggingFaceLayout[Any],
-        fingerprint: Mapping[str, Any],
-        record: Mapping[str, Any] | None = None,
-        card: ModelCard | None = None,
-    ) -> None:
-        self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
+    def __init__(self, files: RunFiles) -> None:
+        self.files = files
 
     def write_rest(self, folder: Path, module: pl.LightningModule, metrics: Mapping[str, float], name: str) -> None:
         """Write configuration, tokenizer, model card, and the state of the run."""
         assert isinstance(module, MegatronLightningModule)
         (folder / SHARDS_DIR).mkdir()
-        config = self.layout.config_to_hf(module.bert_config)
-        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True) + "\n")
-        self.layout.save_tokenizer(folder)
-        if self.card is not None:
-            write_model_card(folder, self.card, reached(module.progress, metrics), name=name)
-        optimizer: Any = module.optimizers(use_pl_optimizer=False)
-        schedule: Any = module.lr_schedulers()
-        groups = [
-            {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")} for group in optimizer.param_groups
-        ]
-        write_state_file(
+        self.files.write(
             folder,
-            progress=module.progress,
-            fingerprint=self.fingerprint,
-            groups=groups,
-            schedule=schedule,
-            metrics=dict(metrics),
+            module,
+            module.bert_config,
+            metrics,
+            name,
+            group_keys=("lr", "betas", "eps", "weight_decay"),
             engine="megatron",
-            layout=layout_name(self.layout),
+            layout=layout_name(self.files.layout),
             world_size=dist.get_world_size(),
-            **self.record,
         )
 
     def take(self, module: pl.LightningModule, *, copy: bool) -> Callable[[Path], None]:

@@ -29,6 +29,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig, check_same_shape
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
 from bionemo.llm.training.checkpoint_writer import CheckpointSink
+from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_sink import ShardedSink
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticShapes
@@ -171,7 +172,7 @@ class MegatronEngine:
         self, fingerprint: Mapping[str, Any], record: Mapping[str, Any], card: ModelCard
     ) -> CheckpointSink:
         """Save on every rank its shards."""
-        parts = MegatronParts(self.task.layout, fingerprint, record, card)
+        parts = MegatronParts(RunFiles(self.task.layout, fingerprint, record, card))
         return ShardedSink(parts, async_save=self.config.ckpt_async_save)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from bionemo.llm.training.checkpoint_writer import CheckpointSink, HuggingFaceSi
 from bionemo.llm.training.fast_path import choose_fast_path
 from bionemo.llm.training.ranks.deferred_init import build_recorded
 from bionemo.llm.training.ranks.memory import MemoryPlan, StepShape, choose_strategy
+from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_checkpoint import ShardedModelParts
 from bionemo.llm.training.ranks.sharded_model import WeightSource, fill_from_state
 from bionemo.llm.training.ranks.sharded_sink import ShardedSink
@@ -209,10 +210,11 @@ class LightningEngine:
     ) -> CheckpointSink:
         """Save from the first rank, which holds the whole model; a sharded one from all."""
         layout, async_save = self.task.layout, self.resolved.asked.ckpt_async_save
+        files = RunFiles(layout, fingerprint, record, card)
         if self._is_sharded:
-            return ShardedSink(ShardedModelParts(layout, fingerprint, record, card), async_save=async_save)
+            return ShardedSink(ShardedModelParts(files), async_save=async_save)
         if async_save:
-            return ShardedSink(WholeModelParts(layout, fingerprint, record, card), async_save=True)
+            return ShardedSink(WholeModelParts(files), async_save=True)
         return HuggingFaceSink(layout, fingerprint, record, card=card)
 
     def data_share(self, rank: int, world_size: int) -> tuple[int, int]:

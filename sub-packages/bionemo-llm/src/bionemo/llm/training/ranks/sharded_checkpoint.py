@@ -7,7 +7,6 @@ Each rank gathers some of the layers, one parameter at a time, and writes them a
 the moments as each rank has them (``bionemo.llm.checkpoints.shards``).
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from bionemo.core.files import write_json, write_text
+from bionemo.core.files import write_json
 from bionemo.llm.checkpoints.hf_directory import (
-    CONFIG_FILE,
     HuggingFaceLayout,
     size_and_checksum,
     write_checksums,
     write_tensors,
 )
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.shards import (
     MOMENTS,
     SHARDS_DIR,
@@ -35,58 +32,29 @@ from bionemo.llm.checkpoints.shards import (
     write_index,
     write_pieces,
 )
-from bionemo.llm.checkpoints.training_state import write_state_file
 from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX_FILE
 from bionemo.llm.training.optimizer import trainable_parameters
+from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_model import own_rows, reshard
 from bionemo.llm.training.ranks.sharded_sink import HostCopies, sync_file
-from bionemo.llm.training.run_card import reached
 from bionemo.llm.training.run_directory import STATE_DIR
-from bionemo.llm.training.step_accounting import accounting_of
 
 
 class ShardedModelParts:
     """See ``CheckpointParts``.
 
     Args:
-        layout: Names of the model family.
-        fingerprint: Settings that a continued run must share.
-        record: Further plain values for the record, such as the run's id.
-        card: Becomes the README.md of each checkpoint; None: there is none.
+        files: What is beside the tensors.
     """
 
-    def __init__(
-        self,
-        layout: HuggingFaceLayout[Any],
-        fingerprint: Mapping[str, Any],
-        record: Mapping[str, Any] | None = None,
-        card: ModelCard | None = None,
-    ) -> None:
-        self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
+    def __init__(self, files: RunFiles) -> None:
+        self.files = files
         self._copies = HostCopies()
 
     def write_rest(self, folder: Path, module: pl.LightningModule, metrics: Mapping[str, float], name: str) -> None:
         """Write configuration, tokenizer, model card, and the state of the run."""
-        config: Any = module.config
-        text = json.dumps(self.layout.config_to_hf(config), indent=2, sort_keys=True) + "\n"
-        write_text(folder / CONFIG_FILE, text)
-        self.layout.save_tokenizer(folder)
-        progress = accounting_of(module).progress
-        if self.card is not None:
-            write_model_card(folder, self.card, reached(progress, metrics), name=name)
-        optimizer: Any = module.optimizers(use_pl_optimizer=False)
-        schedule: Any = module.lr_schedulers()
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-        write_state_file(
-            folder,
-            progress=progress,
-            fingerprint=self.fingerprint,
-            groups=groups,
-            schedule=schedule,
-            metrics=dict(metrics),
-            strategy="fsdp",
-            world_size=module.trainer.world_size,
-            **self.record,
+        self.files.write(
+            folder, module, module.config, metrics, name, strategy="fsdp", world_size=module.trainer.world_size
         )
         (folder / STATE_DIR / SHARDS_DIR).mkdir()
 
@@ -106,7 +74,8 @@ class ShardedModelParts:
         def write(folder: Path) -> None:
             write_pieces(folder / STATE_DIR / SHARDS_DIR, rank, moments)
             sync_file(folder / STATE_DIR / SHARDS_DIR / f"rank-{rank:05d}.safetensors")
-            write_weights(folder, in_hf_layout(self.layout, config, weights, is_first=rank == 0), rank, num_ranks)
+            renamed = in_hf_layout(self.files.layout, config, weights, is_first=rank == 0)
+            write_weights(folder, renamed, rank, num_ranks)
 
         return write
 
