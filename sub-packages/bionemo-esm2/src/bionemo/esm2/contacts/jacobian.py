@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.esm2.contacts.correction import average_product_correction
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID
+from bionemo.esm2.data.tokenizer import with_specials
 from bionemo.esm2.model.model import ESM2Model
 
 
@@ -35,7 +35,7 @@ def categorical_jacobian(model: ESM2Model, residues: bytes, max_tokens: int) -> 
     """
     num_residues, num_standard = len(residues), len(STANDARD_IDS)
     device = next(model.parameters()).device
-    tokens = np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+    tokens = np.frombuffer(with_specials(residues), dtype=np.uint8)
     wild_type_SA = _logits(model, tokens[None], device)[0]
     changes = np.array([(place, new) for place in range(num_residues) for new in STANDARD_IDS])
     jacobian = torch.empty(len(changes), num_residues, num_standard)

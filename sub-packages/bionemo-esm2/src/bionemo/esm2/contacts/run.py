@@ -12,7 +12,6 @@ import io
 import logging
 import math
 import re
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.config import to_yaml
 from bionemo.core.errors import MissingFileError
 from bionemo.core.files import write_text
 from bionemo.core.partitioned_output import partitioned_output
@@ -32,11 +31,9 @@ from bionemo.esm2.contacts.precision import contact_precision
 from bionemo.esm2.contacts.predictor import ContactPredictor
 from bionemo.esm2.contacts.structure import StructureContacts, structure_contacts
 from bionemo.esm2.data.fasta_policy import REJECTED_NAME, FastaSummary, RejectedFile
-from bionemo.esm2.data.tokenizer import VOCABULARY
 from bionemo.esm2.embedding.protein_file import Protein, ProteinFile
+from bionemo.esm2.run_fingerprint import run_fingerprint
 from bionemo.esm2.variants.wild_types import decode_residues
-from bionemo.llm.checkpoints.hf_directory import file_checksum
-from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -77,7 +74,13 @@ def predict_contacts(config: ContactsESM2Config) -> Path:
         torch.__version__, ranks.device, ranks.world_size, precision, predictor.method)  # fmt: skip
     summary = FastaSummary()
     structures = structure_files(config.structure_path)
-    fingerprint = fingerprint_of(config, predictor, [*files, *structures], precision)
+    fingerprint = run_fingerprint(
+        config,
+        [*files, *structures],
+        without=WITHOUT_INFLUENCE,
+        tokens_per_batch=predictor.max_tokens,
+        precision=precision,
+    )
     with partitioned_output(config.results_path, fingerprint, ranks) as output:
         rejected = RejectedFile(output.folder.part(REJECTED_NAME)) if output.is_main else None
         proteins = list(source.proteins(summary, rejected))
@@ -168,17 +171,3 @@ def join_tables(paths: Sequence[Path], file: IO[bytes]) -> None:
 def file_name(protein: Protein) -> str:
     """Name of a protein's files without suffix."""
     return f"{protein.row:05d}-" + re.sub(r"[^\w.-]", "_", protein.id)[:80]
-
-
-def fingerprint_of(
-    config: ContactsESM2Config, predictor: ContactPredictor, files: Sequence[Path], precision: str
-) -> dict[str, Any]:
-    """Everything that decides on the content of the partitions."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    return settings | {
-        "input": [file_checksum(file) for file in files],
-        "weights": model_fingerprint(config.checkpoint_path),
-        "tokenizer": zlib.crc32(" ".join(VOCABULARY).encode()),
-        "tokens_per_batch": predictor.max_tokens,
-        "precision": precision,
-    }

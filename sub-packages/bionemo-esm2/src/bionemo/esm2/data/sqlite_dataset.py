@@ -21,7 +21,7 @@ from bionemo.core.errors import DataError, FormatError, MissingFileError
 from bionemo.esm2.data.cluster_files import ClusterIds
 from bionemo.esm2.data.fasta_policy import IllegalPolicy
 from bionemo.esm2.data.fasta_records import encode_residues
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, BioNeMoESMTokenizer
+from bionemo.esm2.data.tokenizer import BioNeMoESMTokenizer, with_specials
 
 
 _IDS_PER_QUERY = 900  # below the 999 variables that every SQLite takes
@@ -218,7 +218,7 @@ def encode_protein(
     residues = encode_residues(f"{db_path}: protein {name!r}", sequence, on_illegal)
     if not residues:
         raise _without_residues(db_path, name)
-    return np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+    return np.frombuffer(with_specials(residues), dtype=np.uint8)
 
 
 def _without_residues(db_path: Path, name: str) -> DataError:

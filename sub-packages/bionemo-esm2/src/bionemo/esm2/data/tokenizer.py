@@ -74,6 +74,15 @@ class RandomMaskStrategy(StrEnum):
         }[self]
 
 
+def with_specials(residues: bytes) -> bytes:
+    r"""Put the token ids of a protein, one byte a residue, between ``<cls>`` and ``<eos>``.
+
+    >>> with_specials(bytes([20, 15]))
+    b'\x00\x14\x0f\x02'
+    """
+    return bytes([CLS_ID]) + residues + bytes([EOS_ID])
+
+
 class BioNeMoESMTokenizer:
     """Text to the ids of ESM-2 and back.
 

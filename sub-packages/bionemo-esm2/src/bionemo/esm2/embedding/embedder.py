@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.errors import ConfigError
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, MASK_ID, PAD_ID
+from bionemo.esm2.data.tokenizer import MASK_ID, PAD_ID, with_specials
 from bionemo.esm2.embedding.windows import windows_of
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.windows import window_start
@@ -129,7 +129,7 @@ class ProteinEmbedder:
         lengths = np.fromiter(map(len, proteins), dtype=np.int64, count=len(proteins))
         outputs = self._empty_outputs(lengths)
         if self.options.include_input_ids:
-            whole = map(_with_specials, proteins) if self.options.special_tokens else proteins
+            whole = map(with_specials, proteins) if self.options.special_tokens else proteins
             outputs.residues["input_ids"][:] = np.frombuffer(b"".join(whole), dtype=np.uint8)
         needs_states = bool(self.options.kinds) or self.options.include_hiddens or self.options.include_logits
         order = np.argsort(-lengths, kind="stable")
@@ -153,7 +153,7 @@ class ProteinEmbedder:
         for place in order[:num_long]:
             yield self._pooled(np.array([place]), lengths[[place]], *self._run_windows(_tokens_of(proteins[place])))
         rest = order[num_long:]
-        for places in _cut(rest, lengths[rest] + 2, self.options.max_tokens):
+        for places in cut_packs(rest, lengths[rest] + 2, self.options.max_tokens):
             pack = self._pack(np.concatenate([_tokens_of(proteins[place]) for place in places]), lengths[places] + 2)
             yield self._pooled(places, lengths[places], *self._forward(pack))
 
@@ -182,7 +182,7 @@ class ProteinEmbedder:
         states: dict[int, list[Tensor]] = {layer: [] for layer in self.layers}
         logits: list[Tensor] = []
         sizes = np.full(len(windows), size)
-        for chosen in _cut(np.arange(len(windows)), sizes, self.options.max_tokens):
+        for chosen in cut_packs(np.arange(len(windows)), sizes, self.options.max_tokens):
             starts = [windows[number].start for number in chosen]
             pack = self._pack(np.concatenate([tokens[start : start + size] for start in starts]), sizes[chosen])
             found, logits_TV = self._forward(pack)
@@ -238,7 +238,7 @@ class ProteinEmbedder:
         owners = np.repeat(order, lengths[order])
         masked = np.concatenate([np.arange(1, length + 1) for length in lengths[order]])  # tokens of their proteins
         sizes_of_all = np.minimum(lengths[owners] + 2, self.options.window or np.iinfo(np.int64).max)
-        for copies in _cut(np.arange(len(owners)), sizes_of_all, self.options.max_tokens):
+        for copies in cut_packs(np.arange(len(owners)), sizes_of_all, self.options.max_tokens):
             sizes = sizes_of_all[copies]
             tokens, rows = [], np.cumsum(sizes) - sizes
             for place, (owner, token, size) in enumerate(zip(owners[copies], masked[copies], sizes, strict=True)):
@@ -306,15 +306,11 @@ def pool_proteins(hidden_TH: Tensor, lengths: Tensor, kinds: Sequence[EmbeddingK
     return pooled
 
 
-def _with_specials(residues: bytes) -> bytes:
-    return bytes([CLS_ID]) + residues + bytes([EOS_ID])
-
-
 def _tokens_of(residues: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(_with_specials(residues), dtype=np.uint8)
+    return np.frombuffer(with_specials(residues), dtype=np.uint8)
 
 
-def _cut(order: NDArray[np.int64], sizes: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
+def cut_packs(order: NDArray[np.int64], sizes: NDArray[np.int64], max_tokens: int) -> Iterator[NDArray[np.int64]]:
     """Cut an order into packs of at most `max_tokens`; what is larger stands alone."""
     ends = np.cumsum(sizes)
     start = 0

@@ -3,7 +3,6 @@
 """The work of ``infer_esm2``: proteins and a model in, a folder of vectors out."""
 
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.config import to_yaml
 from bionemo.core.files import atomic_directory, atomic_file, write_text
 from bionemo.core.optional_deps import require
 from bionemo.core.partitioned_output import PartitionedOutput, join_parquet, partitioned_output, partitions_of
@@ -49,8 +48,7 @@ from bionemo.esm2.embedding.results import (
 )
 from bionemo.esm2.embedding.zarr_store import EXTRA as ZARR_EXTRA
 from bionemo.esm2.embedding.zarr_store import ZARR_NAME, write_zarr
-from bionemo.llm.checkpoints.hf_directory import file_checksum
-from bionemo.llm.checkpoints.model_source import model_fingerprint
+from bionemo.esm2.run_fingerprint import run_fingerprint
 from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH, choose_compiler
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
@@ -259,12 +257,7 @@ def options_of(config: InferESM2Config, accelerator: str, *, num_tokens: int) ->
 
 def fingerprint_of(config: InferESM2Config, options: EmbeddingOptions, files: list[Path]) -> dict[str, Any]:
     """Everything that decides on the content of the partitions."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    return settings | {
-        "input": [file_checksum(file) for file in files],
-        "weights": model_fingerprint(config.checkpoint_path),
-        "tokenizer": zlib.crc32(" ".join(VOCABULARY).encode()),
-        "tokens_per_batch": options.max_tokens,
-        "precision": options.precision,
-        "compiled": options.compile_backend is not None,
-    }
+    fingerprint = run_fingerprint(
+        config, files, without=WITHOUT_INFLUENCE, tokens_per_batch=options.max_tokens, precision=options.precision
+    )
+    return fingerprint | {"compiled": options.compile_backend is not None}

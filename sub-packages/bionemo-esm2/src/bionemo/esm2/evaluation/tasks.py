@@ -115,8 +115,9 @@ def evaluate_residues(dataset: Dataset, model: ESM2, labels: Sequence[str], what
     number = {name: idx for idx, name in enumerate(names)}
     classes = [np.array([number[letter] for letter in label], np.int64) for label in labels]
 
+    embedder = ProteinEmbedder(model.module, EmbeddingOptions(include_hiddens=True, precision=model.precision))
+
     def embedded(proteins: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        embedder = ProteinEmbedder(model.module, EmbeddingOptions(include_hiddens=True, precision=model.precision))
         for part in parts_of(proteins):
             outputs = embedder.embed([dataset.sequences[p] for p in part])
             yield outputs.residues["hidden_states"], np.concatenate([classes[p] for p in part])

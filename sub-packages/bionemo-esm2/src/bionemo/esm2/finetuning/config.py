@@ -22,13 +22,12 @@ DATA, TASK, SPLIT, TRAINING, HARDWARE, OUTPUT = "data", "task", "split", "traini
 CHECKPOINTS = "checkpoints"
 LORA_RANK, LORA_ALPHA = 32, 32.0
 
-SEQUENCE_CLASS, RESIDUE_CLASS = "ESM2FineTuneSeqConfig", "ESM2FineTuneTokenConfig"
+RESIDUE_CLASS = "ESM2FineTuneTokenConfig"
 SEQUENCE_DATA, RESIDUE_DATA, UNLABELED_DATA = (
     "InMemorySingleValueDataset",
     "InMemoryPerTokenValueDataset",
     "InMemoryProteinDataset",
 )
-ClusterSplit = Literal["random", "cluster", "column"]
 
 
 @dataclass(frozen=True, kw_only=True)

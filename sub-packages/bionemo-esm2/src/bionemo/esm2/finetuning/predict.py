@@ -5,26 +5,23 @@
 import csv
 import io
 import logging
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.config import to_yaml
 from bionemo.core.files import write_text
 from bionemo.core.partitioned_output import PartitionedOutput, join_parquet, partitioned_output, partitions_of
 from bionemo.esm2.data.fasta_policy import FastaSummary, RejectedRecord
-from bionemo.esm2.data.tokenizer import VOCABULARY
 from bionemo.esm2.embedding.protein_file import Protein, ProteinFile
 from bionemo.esm2.finetuning.config import PredictESM2Config
 from bionemo.esm2.finetuning.head_layout import load_finetuned
 from bionemo.esm2.finetuning.labeled_proteins import REJECTED_NAME, RejectedRow, write_rejected
 from bionemo.esm2.finetuning.predictor import HeadPredictor, decode
 from bionemo.esm2.finetuning.results import PREDICTIONS_NAME, write_predictions
-from bionemo.llm.checkpoints.hf_directory import file_checksum
-from bionemo.llm.checkpoints.model_source import model_fingerprint
+from bionemo.esm2.run_fingerprint import run_fingerprint
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -83,14 +80,9 @@ def run_prediction(config: PredictESM2Config) -> Path:
             probabilities=config.probabilities,
         )
 
-    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    fingerprint: dict[str, Any] = settings | {
-        "input": [file_checksum(file) for file in files],
-        "weights": model_fingerprint(config.checkpoint_path),
-        "tokenizer": zlib.crc32(" ".join(VOCABULARY).encode()),
-        "tokens_per_batch": predictor.max_tokens,
-        "precision": precision,
-    }
+    fingerprint = run_fingerprint(
+        config, files, without=WITHOUT_INFLUENCE, tokens_per_batch=predictor.max_tokens, precision=precision
+    )
     with partitioned_output(config.results_path, fingerprint, ranks) as output:
         output.compute(
             partitions(source, reject),

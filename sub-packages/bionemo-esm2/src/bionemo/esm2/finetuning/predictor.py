@@ -5,14 +5,15 @@
 Letters: P proteins, R residues of all of them, O outputs of the head, X rows: P or R, C classes of a target.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, PAD_ID
+from bionemo.esm2.data.tokenizer import PAD_ID, with_specials
+from bionemo.esm2.embedding.embedder import cut_packs
 from bionemo.esm2.finetuning.head_config import HeadConfig, Target
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.llm.data.packing import build_packed_batch
@@ -48,8 +49,9 @@ class HeadPredictor:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         is_residue = head.level == "residue"
         found = np.empty((int(offsets[-1]) if is_residue else len(proteins), head.num_outputs), np.float32)
-        for places in self._packs(lengths):
-            tokens = [bytes([CLS_ID]) + proteins[place] + bytes([EOS_ID]) for place in places]
+        order = np.argsort(-lengths, kind="stable")
+        for places in cut_packs(order, lengths[order] + 2, self.max_tokens):
+            tokens = [with_specials(proteins[place]) for place in places]
             outputs = self._run(np.frombuffer(b"".join(tokens), np.uint8), lengths[places] + 2)
             if not is_residue:
                 found[places] = outputs
@@ -60,19 +62,6 @@ class HeadPredictor:
                 found[offsets[place] : offsets[place + 1]] = outputs[start : start + length]
                 start += length
         return found
-
-    def _packs(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """Cut the proteins into packs, long ones first; what is larger than a pack stands alone."""
-        order = np.argsort(-lengths, kind="stable")
-        start, filled = 0, 0
-        for end, place in enumerate(order):
-            size = int(lengths[place]) + 2
-            if end > start and filled + size > self.max_tokens:
-                yield order[start:end]
-                start, filled = end, 0
-            filled += size
-        if start < len(order):
-            yield order[start:]
 
     def _run(self, tokens: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.float32]:
         batch: dict[str, Any] = dict(

@@ -13,7 +13,7 @@ from torch import Tensor
 from bionemo.core.errors import CheckpointError, ConfigError
 from bionemo.esm2.model.fair_esm import FairEsmForm
 from bionemo.esm2.model.model import ESM2Config
-from bionemo.esm2.model.nemo_form import ESM2NemoForm
+from bionemo.esm2.model.nemo_form import INV_FREQ, ESM2NemoForm
 from bionemo.llm.checkpoints.hf_names import with_current_names
 from bionemo.llm.checkpoints.hf_tensors import QKV, TensorReader, split_qkv
 from bionemo.llm.checkpoints.json_files import ConfigValues
@@ -46,7 +46,6 @@ LAYER_NAMES = {
 }
 WORD_EMBEDDINGS = ("embedding.word_embeddings.weight", "esm.embeddings.word_embeddings.weight")
 OUTPUT_BIAS = ("output_layer.bias", "lm_head.bias")
-INV_FREQ = "rotary_pos_emb.inv_freq"
 TASK_HEAD_PREFIXES = ("classifier.", "esm.pooler.", "sequence_head.", "residue_head.")
 """Of models fine-tuned for another task, and of ``EsmModel``; the encoder is read without them."""
 IGNORED_SUFFIXES = ("embeddings.position_embeddings.weight", "embeddings.position_ids", "lm_head.decoder.bias")

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError, DataError
-from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, MASK_ID
+from bionemo.esm2.data.tokenizer import MASK_ID, with_specials
+from bionemo.esm2.embedding.embedder import cut_packs
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.masked_forward import masked_logits
 from bionemo.esm2.variants.windows import WINDOW_TOKENS, overlapping_windows, window_start, window_weights
@@ -134,11 +135,7 @@ class MaskedCopies:
         shapes = np.array([(copy.num_tokens, len(copy.places)) for copy in copies], dtype=np.int64).reshape(-1, 2)
         order = np.lexsort((shapes[:, 1], -shapes[:, 0]))
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(copies)
-        start = 0
-        while start < len(order):
-            ends = np.cumsum(shapes[order[start:], 0])
-            count = max(int(np.searchsorted(ends, self.max_tokens, side="right")), 1)
-            pack = order[start : start + count]
+        for pack in cut_packs(order, shapes[order, 0], self.max_tokens):
             tokens = np.concatenate([copies[place].tokens() for place in pack])
             with self._inference():
                 logits = masked_logits(self.module.model, tokens, shapes[pack, 0])
@@ -146,11 +143,10 @@ class MaskedCopies:
             ends = np.cumsum(shapes[pack, 1])
             for place, part in zip(pack, np.split(values, ends[:-1]), strict=True):
                 found[place] = part
-            start += count
         return found
 
     def _unmasked(self, question: Unmasked) -> NDArray[np.float64]:
-        tokens = _with_specials(question.residues)
+        tokens = _tokens_of(question.residues)
         window = self.options.window or len(tokens)
         sums = np.zeros((len(tokens), self.module.model.vocab_size))
         weights = np.zeros((len(tokens), 1))
@@ -181,10 +177,10 @@ class _Copy(NamedTuple):
     num_tokens: int
 
     def tokens(self) -> NDArray[np.uint8]:
-        tokens = _with_specials(self.residues)[self.start : self.start + self.num_tokens].copy()
+        tokens = _tokens_of(self.residues)[self.start : self.start + self.num_tokens].copy()
         tokens[[place + 1 - self.start for place in self.places]] = MASK_ID
         return tokens
 
 
-def _with_specials(residues: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes([CLS_ID]) + residues + bytes([EOS_ID]), dtype=np.uint8)
+def _tokens_of(residues: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(with_specials(residues), dtype=np.uint8)

@@ -4,17 +4,16 @@
 
 import logging
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bionemo.core.config import to_mapping, to_yaml
+from bionemo.core.config import to_yaml
 from bionemo.core.errors import DataError
 from bionemo.core.files import atomic_directory, write_text
 from bionemo.core.partitioned_output import PartitionedOutput, partitioned_output, partitions_of
@@ -22,6 +21,7 @@ from bionemo.esm2.api import load_esm2
 from bionemo.esm2.data.fasta_policy import FastaSummary
 from bionemo.esm2.data.tokenizer import VOCABULARY
 from bionemo.esm2.embedding.protein_file import ProteinFile
+from bionemo.esm2.run_fingerprint import run_fingerprint
 from bionemo.esm2.variants.config import ScoreVariantsESM2Config
 from bionemo.esm2.variants.heat_map import draw_html, draw_png, heat_map_of
 from bionemo.esm2.variants.masked_copies import ForwardOptions, MaskedCopies, Question
@@ -43,8 +43,6 @@ from bionemo.esm2.variants.scoring import ScoreOptions, VariantScorer, scan
 from bionemo.esm2.variants.variant_file import VariantFile
 from bionemo.esm2.variants.variant_table import RejectedRow, VariantRow, check_rows
 from bionemo.esm2.variants.wild_types import WildType, decode_residues, join_chains
-from bionemo.llm.checkpoints.hf_directory import file_checksum
-from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.training.data_parallel_ranks import start_ranks
 from bionemo.llm.training.trainer import resolve_accelerator, resolve_precision
 
@@ -91,7 +89,9 @@ def score_variants(config: ScoreVariantsESM2Config) -> Path:
         logger.warning(
             "%d of %d rows are left out, see %s", len(rejected), len(rejected) + len(variants), REJECTED_NAME
         )
-    fingerprint = fingerprint_of(config, files, copies.max_tokens, precision)
+    fingerprint = run_fingerprint(
+        config, files, without=WITHOUT_INFLUENCE, tokens_per_batch=copies.max_tokens, precision=precision
+    )
     with partitioned_output(config.results_path, fingerprint, ranks) as output:
         output.compute(
             list(partitions_of(scorer.questions, size=copies.num_tokens, max_size=TOKENS_PER_PARTITION)),
@@ -204,17 +204,3 @@ def write_heat_maps(rows: Sequence[ScoreRow], folder: Path) -> None:
             name = name if len(by_chain) == 1 else f"{number:04d}-{name}"
             (drawn / f"{name}.png").write_bytes(draw_png(heat_map))
             (drawn / f"{name}.html").write_text(draw_html(heat_map), encoding="utf-8")
-
-
-def fingerprint_of(
-    config: ScoreVariantsESM2Config, files: Sequence[Path], max_tokens: int, precision: str
-) -> dict[str, Any]:
-    """Everything that decides on the content of the partitions."""
-    settings = {name: value for name, value in to_mapping(config).items() if name not in WITHOUT_INFLUENCE}
-    return settings | {
-        "input": [file_checksum(file) for file in files],
-        "weights": model_fingerprint(config.checkpoint_path),
-        "tokenizer": zlib.crc32(" ".join(VOCABULARY).encode()),
-        "tokens_per_batch": max_tokens,
-        "precision": precision,
-    }
