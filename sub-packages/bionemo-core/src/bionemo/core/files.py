@@ -181,7 +181,7 @@ def move_into_place(source: Path, target: Path) -> None:
         DataFileError: It cannot be synced or renamed.
     """
     with storage_errors(target):
-        _sync_path(source)
+        sync_path(source)
         source.replace(target)
         _sync_folder(target.parent)
 
@@ -287,14 +287,14 @@ def _exchange(temporary: Path, target: Path) -> None:
 def _sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         if not path.is_symlink() and (path.is_file() or path.is_dir()):
-            _sync_path(path)
-    _sync_path(folder)
+            sync_path(path)
+    sync_path(folder)
 
 
 def _sync_folder(folder: Path) -> None:
     # Some network file systems refuse to sync a folder; the rename itself has happened by then.
     with contextlib.suppress(OSError):
-        _sync_path(folder)
+        sync_path(folder)
 
 
 def _concerns(target: Path, filename: str | bytes | None) -> bool:
@@ -305,7 +305,8 @@ def _concerns(target: Path, filename: str | bytes | None) -> bool:
     return path == target or target.is_relative_to(path) or any(is_leftover(part) for part in path.parts)
 
 
-def _sync_path(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that a later sync of what holds it takes no time."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -239,11 +239,6 @@ def is_optimizer(name: str) -> bool:
     return name.startswith("optimizer.")
 
 
-def weights_of(reader: ShardReader) -> dict[str, Tensor]:
-    """Read the state dict of the whole model."""
-    return {name: reader.read(name) for name in reader.names if not is_optimizer(name)}
-
-
 def weights_in(reader: ShardReader) -> LazyTensors:
     """Return the weights, each in the most exact copy that there is, read when they are asked for."""
     masters = moment_names(reader.names, "fp32_param")

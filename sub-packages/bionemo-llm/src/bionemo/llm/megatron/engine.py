@@ -4,7 +4,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,10 +34,6 @@ from bionemo.llm.training.ranks.sharded_sink import ShardedSink
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticShapes
 from bionemo.llm.training.task import PretrainTask
-
-
-PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
-"""Settings that may differ between ranks."""
 
 
 class MegatronEngine:
@@ -149,10 +145,7 @@ class MegatronEngine:
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """NeMo's strategy and precision; micro-batches and clipping are Megatron's."""
         config = self.config
-        settings = {
-            field.name: getattr(config, field.name) for field in fields(config) if field.name not in PLACE_FIELDS
-        }
-        settings |= {"max_tokens": self.resolved.max_tokens, "precision": self.resolved.precision}
+        settings = self.resolved.shared_settings()
         strategy = build_strategy(self.parallel, settings=settings, timeout=timedelta(seconds=config.start_timeout_s))
         common = {"strategy": strategy, "accumulate_grad_batches": 1, "gradient_clip": 0.0}
         if self.resolved.precision == "32-true":

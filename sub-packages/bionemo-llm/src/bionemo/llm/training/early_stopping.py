@@ -28,12 +28,16 @@ class EarlyStopping(pl.Callback):
     def __init__(self, run: RunDirectory, monitor: str, patience: int, *, higher_is_better: bool) -> None:
         self.run, self.monitor, self.patience, self.higher_is_better = run, monitor, patience, higher_is_better
 
+    def _age(self) -> int:
+        """Validations since the best one."""
+        values = read_metrics(self.run.metrics_path).get(self.monitor, np.zeros(0))
+        return validations_since_best(values, higher_is_better=self.higher_is_better)
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decide on the first rank, stop on all."""
         stop = False
         if trainer.is_global_zero:
-            values = read_metrics(self.run.metrics_path).get(self.monitor, np.zeros(0))
-            age = validations_since_best(values, higher_is_better=self.higher_is_better)
+            age = self._age()
             stop = age >= self.patience
             if stop:
                 logger.info("%s has not improved for %d validations: the run ends early", self.monitor, age)
@@ -43,8 +47,7 @@ class EarlyStopping(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do nothing more in a resumed run that had ended early."""
         if trainer.is_global_zero and self.run.metrics_path.exists() and trainer.global_step:
-            values = read_metrics(self.run.metrics_path).get(self.monitor, np.zeros(0))
-            if validations_since_best(values, higher_is_better=self.higher_is_better) >= self.patience:
+            if self._age() >= self.patience:
                 trainer.should_stop = True
         if trainer.strategy.broadcast(trainer.should_stop):
             trainer.should_stop = True
@@ -53,7 +56,7 @@ class EarlyStopping(pl.Callback):
 def validations_since_best(values: NDArray[np.floating], *, higher_is_better: bool) -> int:
     """Return how many measured values follow the best one.
 
-    >>> validations_since_best(np.array([2.0, math.nan, 1.0, 1.5, 1.0]), higher_is_better=False)
+    >>> validations_since_best(np.array([2.0, np.nan, 1.0, 1.5, 1.0]), higher_is_better=False)
     2
     """
     measured = values[~np.isnan(values)]

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default training engine: plain Lightning on a CPU, one GPU or data-parallel ranks."""
 
-import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -43,9 +42,6 @@ from bionemo.llm.training.task import PretrainTask
 
 
 logger = logging.getLogger(__name__)
-
-PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
-"""Settings that may differ between ranks."""
 
 
 class LightningEngine:
@@ -173,14 +169,8 @@ class LightningEngine:
         config = self.resolved.asked
         if self.resolved.num_ranks == 1 and not self._is_sharded:
             return None
-        settings = {
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if field.name not in PLACE_FIELDS
-        }
-        settings |= {"max_tokens": self.resolved.max_tokens, "precision": self.resolved.precision}
         common: dict[str, Any] = {
-            "settings": settings,
+            "settings": self.resolved.shared_settings(),
             "start_timeout": timedelta(seconds=config.start_timeout_s),
         }
         if not self._is_sharded:

@@ -5,7 +5,8 @@
 What was asked for stays as it is: a configuration that is used again is derived anew.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.llm.training.config import PretrainConfig, SampleLimit
@@ -13,6 +14,8 @@ from bionemo.llm.training.parallel_config import ParallelConfig
 from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
 
+PLACE_FIELDS = ("result_dir", "resume_if_exists", "num_dataset_workers")
+"""Settings that may differ between ranks."""
 GPU_TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 32_768, 4_096
 SEQUENCES_PER_BATCH = 64
 """Sequences of a micro-batch without packing."""
@@ -57,6 +60,12 @@ class ResolvedRun:
     def max_steps(self) -> int:
         """Optimizer step at which the run ends."""
         return min(self.asked.num_steps, self.asked.early_stop_on_step or self.asked.num_steps)
+
+    def shared_settings(self) -> dict[str, Any]:
+        """Return what all ranks must agree on."""
+        names = (each.name for each in fields(self.asked) if each.name not in PLACE_FIELDS)
+        settings = {name: getattr(self.asked, name) for name in names}
+        return settings | {"max_tokens": self.max_tokens, "precision": self.precision}
 
 
 def resolve(config: PretrainConfig, limit: SampleLimit) -> ResolvedRun:

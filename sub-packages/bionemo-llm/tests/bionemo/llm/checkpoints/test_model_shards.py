@@ -11,7 +11,7 @@ import torch
 from bionemo.core.errors import ParallelismError
 from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.checkpoints.model_shards import write_model_shards
-from bionemo.llm.checkpoints.shards import ShardReader, weights_of
+from bionemo.llm.checkpoints.shards import ShardReader, weights_in
 from bionemo.llm.model.biobert.config import BioBertConfig, to_megatron
 from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.device_placement import Placement
@@ -52,7 +52,7 @@ def parts_on_rank(directory: Path) -> list[tuple[str, list[int], list[int]]]:
             post_process=parallel_state.is_pipeline_last_stage(),
         )
         model = build_model(CONFIG, TOKENIZER, placement=placement)
-        load_whole_state(model, weights_of(reader), directory)
+        load_whole_state(model, weights_in(reader), directory)
         found = []
         for part in model.sharded_state_dict(metadata=METADATA).values():
             box = reader.read(part.key, part.global_offset, part.local_shape)
@@ -76,7 +76,7 @@ def test_every_rank_gets_what_megatron_saves_on_it(tmp_path: Path) -> None:
             if piece["file"] == f"rank-{rank:05d}.safetensors"
         ]
         assert found == sorted(expected)
-    whole = weights_of(ShardReader(tmp_path / "shards"))
+    whole = weights_in(ShardReader(tmp_path / "shards"))
     assert whole.keys() == state.keys()
     for name, tensor in state.items():  # the vocabulary is padded to twice 128 rows
         assert torch.equal(whole[name][: len(tensor)], tensor)

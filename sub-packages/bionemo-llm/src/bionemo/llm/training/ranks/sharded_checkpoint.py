@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from bionemo.core.files import write_json
+from bionemo.core.files import sync_path, write_json
 from bionemo.llm.checkpoints.hf_directory import (
     HuggingFaceLayout,
     size_and_checksum,
@@ -36,7 +36,7 @@ from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX_FIL
 from bionemo.llm.training.optimizer import trainable_parameters
 from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_model import own_rows, reshard
-from bionemo.llm.training.ranks.sharded_sink import HostCopies, sync_file
+from bionemo.llm.training.ranks.sharded_sink import HostCopies
 from bionemo.llm.training.run_directory import STATE_DIR
 
 
@@ -73,7 +73,7 @@ class ShardedModelParts:
 
         def write(folder: Path) -> None:
             write_pieces(folder / STATE_DIR / SHARDS_DIR, rank, moments)
-            sync_file(folder / STATE_DIR / SHARDS_DIR / f"rank-{rank:05d}.safetensors")
+            sync_path(folder / STATE_DIR / SHARDS_DIR / f"rank-{rank:05d}.safetensors")
             renamed = in_hf_layout(self.files.layout, config, weights, is_first=rank == 0)
             write_weights(folder, renamed, rank, num_ranks)
 
@@ -174,7 +174,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], rank: int, num_ra
     if tensors:
         file = WEIGHTS_FILE if num_ranks == 1 else f"model-{rank + 1:05d}-of-{num_ranks:05d}.safetensors"
         write_tensors(folder / file, tensors)
-        sync_file(folder / file)
+        sync_path(folder / file)
         record = {
             "written": size_and_checksum(folder / file),
             "names": list(tensors),

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves checkpoints that all ranks write together, at once or while training continues."""
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.core.files import atomic_directory
+from bionemo.llm.training.checkpoint_writer import max_over_ranks
 
 
 class CheckpointParts(Protocol):
@@ -53,6 +53,7 @@ class ShardedSink:
     def __init__(self, parts: CheckpointParts, *, async_save: bool = False) -> None:
         self.parts, self.async_save = parts, async_save
         self._pending: _Save | None = None
+        self._host_group: Any = None
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -90,10 +91,10 @@ class ShardedSink:
             return
         if blocking:
             pending.thread.join()
-        elif any_rank(pending.thread.is_alive(), trainer):
+        elif self._any_rank(pending.thread.is_alive(), trainer):
             return
         self._pending = None
-        if any_rank(pending.error is not None, trainer):
+        if self._any_rank(pending.error is not None, trainer):
             pending.stack.close()
             reason = pending.error or "see the other ranks' messages"
             raise CheckpointError(f"{pending.folder}: not saved ({reason}).") from pending.error
@@ -102,6 +103,12 @@ class ShardedSink:
                 self.parts.complete(pending.folder, trainer.world_size)
             pending.written()
         trainer.strategy.barrier("checkpoint")
+
+    def _any_rank(self, value: bool, trainer: pl.Trainer) -> bool:
+        """Return whether a value is true on any rank; hosts vote, because a vote on devices waits for their work."""
+        if self._host_group is None and trainer.world_size > 1 and torch.distributed.get_backend() != "gloo":
+            self._host_group = torch.distributed.new_group(backend="gloo")
+        return bool(max_over_ranks(torch.tensor([int(value)]), trainer, self._host_group).item())
 
 
 class _Save:
@@ -148,22 +155,3 @@ class HostCopies:
         if any(tensor.is_cuda for tensor in tensors.values()):
             torch.cuda.synchronize()
         return copies
-
-
-def any_rank(value: bool, trainer: pl.Trainer) -> bool:
-    """Return whether a value is true on any rank."""
-    if trainer.world_size == 1:
-        return value
-    largest: Any = trainer.strategy.reduce(
-        torch.tensor(int(value), device=trainer.strategy.root_device), reduce_op="max"
-    )
-    return bool(largest.item())
-
-
-def sync_file(path: Path) -> None:
-    """Wait until a file is on the disk, so that a later sync of its folder takes no time."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

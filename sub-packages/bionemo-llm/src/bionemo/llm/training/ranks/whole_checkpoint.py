@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
+from bionemo.core.files import sync_path
 from bionemo.llm.checkpoints.hf_directory import (
     size_and_checksum,
     write_checksums,
@@ -19,7 +20,7 @@ from bionemo.llm.checkpoints.training_state import OPTIMIZER_FILE
 from bionemo.llm.checkpoints.weight_files import WEIGHTS_FILE
 from bionemo.llm.training.optimizer import trainable_parameters
 from bionemo.llm.training.ranks.run_files import RunFiles
-from bionemo.llm.training.ranks.sharded_sink import HostCopies, sync_file
+from bionemo.llm.training.ranks.sharded_sink import HostCopies
 from bionemo.llm.training.run_directory import STATE_DIR
 
 
@@ -63,7 +64,7 @@ class WholeModelParts:
                 (f"{STATE_DIR}/{OPTIMIZER_FILE}", moments),
             ):
                 write_tensors(folder / name, tensors)
-                sync_file(folder / name)
+                sync_path(folder / name)
                 self._written[name] = size_and_checksum(folder / name)
 
         return write
