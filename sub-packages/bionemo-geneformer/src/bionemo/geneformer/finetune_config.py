@@ -12,7 +12,7 @@ from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, FineTuningFlags, OptimizationFlags
-from bionemo.llm.training.config import PretrainConfig
+from bionemo.llm.training.config import PretrainConfig, flag
 
 
 DATA, TASK, TRAINING, HARDWARE, OUTPUT = "data", "task", "training", "hardware", "output"
@@ -104,11 +104,6 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFla
             raise ConfigError(f"--head-dropout {self.head_dropout}: must lie in [0, 1).")
 
 
-def flag(name: str) -> str:
-    """Spell a field as its flag."""
-    return "--" + name.replace("_", "-")
-
-
 def check_flags(config: FinetuneGeneformerConfig) -> None:
     """Refuse flags that contradict each other or the task.
 
@@ -123,9 +118,6 @@ def check_flags(config: FinetuneGeneformerConfig) -> None:
     if config.task_type == "gene-classification":
         if config.gene_labels is None:
             raise ConfigError("--task-type gene-classification: needs --gene-labels FILE.json.")
-        for name in ("label_column", "pooling", "folds"):
-            if name in given:
-                raise ConfigError(f"{flag(name)}: has no meaning with --task-type gene-classification.")
     elif config.label_column is None:
         raise ConfigError(f"--task-type {config.task_type}: needs --label-column.")
     elif config.gene_labels is not None:

@@ -90,7 +90,8 @@ class PerturbationJob:
     @property
     def num_tokens(self) -> int:
         """Tokens of all perturbed lists, about."""
-        return sum(int(costs_of_cells(self.cells.tokens, part, self.perturbation).sum()) for part in self.partitions)
+        selected = np.concatenate([np.empty(0, np.int64), *self.partitions])
+        return int(costs_of_cells(self.cells.tokens, selected, self.perturbation).sum())
 
 
 def build_job(

@@ -158,12 +158,19 @@ class AnnDataObject:
             *(["X"] if adata.X is not None else []),
             *(f"layers/{layer}" for layer in sorted(adata.layers)),
         ]
+        self._taken: tuple[str, Matrix] | None = None
 
     def matrix(self, key: str, scratch_dir: Path | None) -> Matrix:
-        """Take a matrix."""
-        parts = {"raw.X": lambda: self._adata.raw.X, "X": lambda: self._adata.X}
-        matrix = parts[key]() if key in parts else self._adata.layers[key.removeprefix("layers/")]
-        return matrix_in_memory(matrix, f"{self.name}: {key}")
+        """Take a matrix; the last one is kept, because what was looked at is then read."""
+        if self._taken is None or self._taken[0] != key:
+            parts = {"raw.X": lambda: self._adata.raw.X, "X": lambda: self._adata.X}
+            matrix = parts[key]() if key in parts else self._adata.layers[key.removeprefix("layers/")]
+            self._taken = key, matrix_in_memory(matrix, f"{self.name}: {key}")
+        return self._taken[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the matrix taken, which is made again from the object."""
+        return self.__dict__ | {"_taken": None}
 
     def obs(self) -> "pd.DataFrame":
         """Return the description of the cells."""
