@@ -35,10 +35,10 @@ from bionemo.esm2.data.fasta_records import encode_residues
 from bionemo.esm2.esm2 import ESM2
 from bionemo.esm2.evaluation.ridge import (
     one_hot_kernel,
-    ridge_predictions,
     scaled_to_one,
     standardized_kernel,
 )
+from bionemo.esm2.evaluation.tasks import pooled
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.examples import read_examples, splits_of
 from bionemo.esm2.finetuning.finetune import finetune
@@ -169,8 +169,8 @@ def variants(arguments: argparse.Namespace, pretrained: Path, work: Path) -> boo
     failed = False
     for name, fold_of in folds.items():
         found = {
-            "one-hot ridge": pooled(one_hot, values, fold_of),
-            "embedding + one-hot ridge": pooled(both, values, fold_of),
+            "one-hot ridge": spearman(pooled(one_hot, values, fold_of), values),
+            "embedding + one-hot ridge": spearman(pooled(both, values, fold_of), values),
         }
         if arguments.full_epochs:
             found["full fine-tuning"] = fine_tuned(arguments, pretrained, work, rows, fold_of, name.split()[0])
@@ -180,15 +180,6 @@ def variants(arguments: argparse.Namespace, pretrained: Path, work: Path) -> boo
         print(f"five folds, {name}: Spearman of {text}; best of ours {best:.4f} (bar {bar:.4f})", flush=True)
         failed |= best < bar
     return failed
-
-
-def pooled(kernel: np.ndarray, values: np.ndarray, fold_of: np.ndarray) -> float:
-    """Spearman's correlation of the held-out predictions of all folds."""
-    predicted = np.empty(len(values))
-    for fold in range(NUM_FOLDS):
-        train_rows, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        predicted[held_out] = ridge_predictions(kernel, values, train_rows, held_out, seed=SEED)
-    return spearman(predicted, values)
 
 
 def fine_tuned(

@@ -82,8 +82,9 @@ Computed from the shapes by `bionemo.llm.model.memory`, in GB (10⁹ bytes), wit
   no recomputation. Activations shrink with `--tokens-per-batch` or `--micro-batch-size`, and to one layer's with
   `--recompute full`; a frozen encoder needs little more than embedding.
 
-Measured for comparison: training 650M with batches of 32,432 tokens peaks at 58.2 GiB on an H200, the
-formula says 55.6 GiB.
+Measured for comparison: training 650M with batches of 32,432 tokens and layers not compiled peaks at 58.2 GiB on an
+H200, the formula says 55.6 GiB. Pretraining compiles layers in long runs and then needs 35 GiB: see
+[several GPUs and nodes](multi-gpu.md#which-strategy).
 
 ## Models of BioNeMo Framework 2
 
