@@ -4,7 +4,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.testing.data.fasta import write_fasta
+from bionemo.testing.network_ports import free_port
 from bionemo.testing.proteins import make_proteins
 
 
@@ -32,12 +32,6 @@ TINY = (
 def flags(tmp_path: Path) -> list[str]:
     fasta = write_fasta(tmp_path / "proteins.fasta", make_proteins(160, num_families=4))
     return [f"--train-fasta={fasta}", f"--result-dir={tmp_path}", *TINY]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def start_rank(rank: int, port: int, flags: list[str]) -> subprocess.Popen[str]:

@@ -5,7 +5,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -38,6 +37,7 @@ from bionemo.testing.data.fasta import write_fasta
 from bionemo.testing.exact_attention import exact_attention_kernel
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import RanksFailedError, run_on_ranks, warm_pool
+from bionemo.testing.network_ports import free_port
 from bionemo.testing.proteins import make_proteins
 from bionemo.testing.skewed_clocks import skewed_clocks
 
@@ -169,6 +169,15 @@ def test_every_layout_trains_the_same_model(name: str, fasta: Path, lightning_ru
     card = (whole / "README.md").read_text()  # that of the checkpoint in shards
     assert f"| optimizer steps | {NUM_STEPS} |" in card
     assert f"| training engine | megatron, {num_ranks} rank" in card
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # Megatron-core looks at it
+def test_one_process_leaves_no_variable_of_a_launch_behind(fasta: Path, tmp_path: Path) -> None:
+    """What a later run in this process, or in one that it starts, would take for its own rank and port."""
+    before = dict(os.environ)
+    with megatron_on_cpu():
+        train(tiny(fasta, tmp_path, engine="megatron", num_steps=1))
+    assert {name for name in os.environ.keys() - before.keys() if "RANK" in name or "MASTER" in name} == set()
 
 
 def layers_in(shard: Path) -> set[int]:
@@ -513,12 +522,6 @@ def start_rank(rank: int, port: int, flags: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, **{name: str(value) for name, value in place.items()}}
     command = [sys.executable, SCALING, "--stand-in", *SHAPE, "--accelerator=cpu", "--devices=2", *flags]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def endings(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:

@@ -9,12 +9,13 @@ environment and random generators are as before. Needs megatron-core, which is i
 import contextlib
 import os
 import random
-import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from bionemo.testing.network_ports import free_port
 
 
 _ADDRESS = "127.0.0.1"
@@ -22,14 +23,12 @@ _NCCL_TIMEOUT_S = "30"
 
 
 def find_free_network_port(address: str = "localhost") -> tuple[str, int]:
-    """Ask the system for a TCP port that nobody listens on now.
+    """Return a TCP port that nobody listens on, see :func:`~bionemo.testing.network_ports.free_port`.
 
     Returns:
         The address and the port.
     """
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return address, probe.getsockname()[1]
+    return address, free_port(address)
 
 
 def clean_up_distributed_and_parallel_states(verify_distributed_state: bool = False) -> None:
@@ -99,7 +98,10 @@ def distributed_model_parallel_state(
         os.environ.setdefault("NCCL_TIMEOUT", _NCCL_TIMEOUT_S)
         os.environ["RANK"] = str(rank)
         has_cuda = torch.cuda.is_available()
-        torch.distributed.init_process_group(backend if has_cuda else "gloo", rank=rank, world_size=world_size)
+        alone = torch.distributed.HashStore() if world_size == 1 else None  # one process needs no port to meet on
+        torch.distributed.init_process_group(
+            backend if has_cuda else "gloo", store=alone, rank=rank, world_size=world_size
+        )
         if has_cuda:
             torch.cuda.set_device(rank % torch.cuda.device_count())
         parallel_state.initialize_model_parallel(**initialize_model_parallel_kwargs)

@@ -3,10 +3,10 @@
 """Run a test's function on several real ranks (gloo processes) that stay warm for the whole test session."""
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -18,6 +18,7 @@ from typing import Any
 
 from bionemo.core.errors import ParallelismError
 from bionemo.testing.fork_server import Child, ForkServer, FunctionName, Surroundings
+from bionemo.testing.network_ports import free_port
 
 
 MAX_RANKS = 4
@@ -83,7 +84,7 @@ class _Pool:
         self._grow(n)
         ranks = self._ranks[:n]
         store = _tcp_store() if process_group else None  # lives here, so that no rank can end before it
-        call |= {"world_size": n, "store_port": store.port if store else None, "master_port": _free_port()}
+        call |= {"world_size": n, "store_port": store.port if store else None, "master_port": free_port()}
         outcomes = self._talk(ranks, call, time.monotonic() + timeout_s)
         failed = {rank: text for rank, (kind, text) in enumerate(outcomes) if kind != "result"}
         if not failed:
@@ -172,12 +173,6 @@ def _tcp_store() -> Any:
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _serve_rank(connection: Connection) -> None:
     """The life of one rank: take calls until the pool closes the pipe."""
     import faulthandler
@@ -185,6 +180,7 @@ def _serve_rank(connection: Connection) -> None:
     output = Path(_receive(connection)).open("wb", buffering=0)  # stays open as the rank's stdout and stderr
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
+    gc.freeze()  # what was imported before the fork stays: it need not be looked at after each call
     while True:
         try:
             call = _receive(connection)
@@ -245,3 +241,4 @@ def _leave_group() -> None:
         sys.modules["megatron.core.parallel_state"].destroy_model_parallel()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        gc.collect()  # cycles keep groups alive, each with a thread of gloo that wakes a hundred times a second

@@ -4,11 +4,12 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from bionemo.testing.network_ports import free_port
 
 
 def run_command_with_timeout(
@@ -60,10 +61,7 @@ def run_command_in_subprocess(command: str, path: str | Path, timeout: float = 3
         AssertionError: Non-zero exit status; both outputs are printed.
         subprocess.TimeoutExpired: It was late and was killed with all that it started.
     """
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    done = run_command_with_timeout(command, path, {**os.environ, "MASTER_PORT": str(port)}, timeout)
+    done = run_command_with_timeout(command, path, {**os.environ, "MASTER_PORT": str(free_port())}, timeout)
     if done.returncode != 0:
         sys.stdout.write(done.stdout)
         sys.stderr.write(done.stderr)

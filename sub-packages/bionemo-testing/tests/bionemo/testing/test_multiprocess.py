@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bionemo.core.errors import ConfigError, ParallelismError
-from bionemo.testing import multiprocess
 from bionemo.testing.multiprocess import RanksFailedError, RanksTimedOutError, run_on_ranks
 
 
@@ -91,6 +90,20 @@ def die_on_rank_one():
     dist.barrier()
 
 
+class Cycle:
+    """An object that only the garbage collector frees, as models and trainers are."""
+
+    def __init__(self, held):
+        self.held, self.itself = held, self
+
+
+def keep_a_group_in_a_cycle():
+    import torch.distributed as dist
+
+    Cycle(dist.new_group([0, 1]))
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
 def return_a_generator():
     return (number for number in range(3))
 
@@ -101,6 +114,12 @@ def test_results_come_by_rank_and_processes_stay_warm():
     assert first[0] == first[1] == first[2]
     assert len({pid for _, pid in first[0]} | {os.getpid()}) == 4
     assert run_on_ranks(2, gather_ranks)[0] == first[0][:2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in Linux's /proc")
+def test_threads_of_a_calls_groups_end_with_it():
+    counts = [run_on_ranks(2, keep_a_group_in_a_cycle)[0] for _ in range(3)]
+    assert counts[2] <= counts[0]
 
 
 def test_environment_and_working_folder_are_the_callers(monkeypatch, tmp_path):
@@ -201,10 +220,3 @@ def wait_until(condition, timeout_s):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_a_free_port_is_free():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", multiprocess._free_port()))

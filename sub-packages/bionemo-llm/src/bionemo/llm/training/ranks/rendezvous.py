@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from torch.distributed import (  # type: ignore[attr-defined]  # torch does not list them as exports
     DistStoreError,
+    HashStore,
     PrefixStore,
     Store,
     TCPStore,
@@ -37,7 +38,7 @@ class Environment(Protocol):
 
 
 def meet(environment: Environment, *, settings: Mapping[str, Any], timeout: timedelta) -> Store:
-    """Wait until every rank is there, and compare their settings.
+    """Wait until every rank is there, and compare their settings; one process alone opens no port.
 
     Args:
         environment: Address, number and own place.
@@ -51,6 +52,8 @@ def meet(environment: Environment, *, settings: Mapping[str, Any], timeout: time
         ParallelismError: A rank is missing or has other settings; the message names it.
     """
     rank, world_size = environment.global_rank(), environment.world_size()
+    if world_size == 1:
+        return HashStore()
     store = _open_store(environment, rank, world_size, timeout)
     store.set(f"settings/{rank}", json.dumps(dict(settings), sort_keys=True, default=str))
     _wait_for_all(store, environment, world_size, timeout)

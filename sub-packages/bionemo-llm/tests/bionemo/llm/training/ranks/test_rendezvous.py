@@ -3,6 +3,7 @@
 """Ranks meet, or it is said which one is missing or was started otherwise."""
 
 import os
+import socket
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -73,3 +74,12 @@ def test_a_first_rank_that_is_not_there_is_named() -> None:
     lonely = SimpleNamespace(main_address=address, main_port=port, global_rank=lambda: 1, world_size=lambda: 2)
     with pytest.raises(ParallelismError, match=rf"rank 1 of 2: rank 0 at 127\.0\.0\.1:{port} cannot be reached"):
         meet(lonely, settings={}, timeout=timedelta(seconds=1))
+
+
+def test_one_process_alone_needs_no_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        alone = SimpleNamespace(main_address="127.0.0.1", main_port=port, global_rank=lambda: 0, world_size=lambda: 1)
+        store = meet(alone, settings={}, timeout=timedelta(seconds=1))
+    store.set("word", "kept")
+    assert store.get("word") == b"kept"
