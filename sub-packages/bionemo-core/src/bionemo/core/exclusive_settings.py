@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that exclude each other: refused where both are given, but a flag wins over a YAML file.
 
-A config class declares them as ``exclusive``, a class variable of pairs (one, others). ``one`` is a field that is
-switched on or given, or a field with a value, as ``"pack=False"``::
+A config class declares them as ``exclusive``, a class variable of pairs (one, others). Each is a field that is
+switched on or given, one that is, or holds, a value (``"pack=False"``), or one above a number (``"num_gpus>1"``)::
 
     exclusive: ClassVar[Exclusive] = (("tokens_per_batch", ("micro_batch_size",)),)
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from bionemo.core.config_fields import config_fields
 logger = logging.getLogger(__name__)
 
 Exclusive = tuple[tuple[str, tuple[str, ...]], ...]
+
+_PARTS = re.compile("([=>])")
 
 
 def exclusive_pairs(config_class: type) -> Iterator[tuple[str, str]]:
@@ -33,21 +36,33 @@ def holds(condition: str, settings: Mapping[str, Any]) -> bool:
 
     >>> holds("folds", {"folds": 5}), holds("folds", {"folds": None}), holds("pack=False", {"pack": False})
     (True, False, True)
+    >>> holds("size>1", {"size": 2}), holds("size>1", {"size": 1})
+    (True, False)
     """
-    name, _, value = condition.partition("=")
-    return name in settings and (str(settings[name]) == value if value else bool(settings[name]))
+    name, relation, value = _PARTS.split(condition) if _PARTS.search(condition) else (condition, "", "")
+    given: Any = settings.get(name)
+    if relation == "=":
+        values = given if isinstance(given, (tuple, list)) else [given]
+        return name in settings and value in map(str, values)
+    return bool(given) and (not relation or given > int(value))
 
 
 def spelled(condition: str) -> str:
     """Spell a condition as the flag that gives it.
 
-    >>> spelled("folds"), spelled("pack=False"), spelled("format=store")
-    ('--folds', '--no-pack', '--format store')
+    >>> spelled("folds"), spelled("pack=False"), spelled("format=store"), spelled("size>1")
+    ('--folds', '--no-pack', '--format store', '--size')
     """
-    name, _, value = condition.replace("_", "-").partition("=")
+    name, _, value = condition.partition("=")
+    flag = field_of(name).replace("_", "-")
     if value in ("False", "True"):
-        return f"--{'no-' if value == 'False' else ''}{name}"
-    return f"--{name} {value}".rstrip()
+        return f"--{'no-' if value == 'False' else ''}{flag}"
+    return f"--{flag} {value}".rstrip()
+
+
+def field_of(condition: str) -> str:
+    """Return the name of the field that a condition is about."""
+    return _PARTS.split(condition)[0]
 
 
 def without_overridden(
@@ -68,7 +83,9 @@ def without_overridden(
     defaults = {field.name: field.default for field in config_fields(config_class)}
     for pair in exclusive_pairs(config_class):
         for winner, loser in (pair, pair[::-1]):
-            if holds(winner, flags) and "=" not in loser and loser not in flags and holds(loser, settings):
-                if settings.pop(loser) != defaults[loser]:
-                    logger.warning("%s: %s is not used, because %s was given", source, loser, spelled(winner))
+            name = field_of(loser)
+            excluded = name in settings if name == loser else holds(loser, settings)
+            if holds(winner, flags) and name not in flags and excluded:
+                if settings.pop(name) != defaults[name]:
+                    logger.warning("%s: %s is not used, because %s was given", source, name, spelled(winner))
     return settings

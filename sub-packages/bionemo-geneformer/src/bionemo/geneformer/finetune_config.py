@@ -29,6 +29,9 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFla
         ("lora_finetune", ("num_frozen_layers",)),
         ("lora_finetune=False", ("lora_rank", "lora_alpha")),
         ("task_type=gene-classification", ("label_column", "pooling", "folds")),
+        ("task_type=cell-classification", ("gene_labels",)),
+        ("task_type=regression", ("gene_labels", "folds", "class_weights=balanced")),
+        ("label_column", ("gene_labels",)),
     )
 
     restore_from_checkpoint_path: Path = option_like(PretrainConfig, "restore_from_checkpoint_path", group=DATA)

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError, DataFileError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CountFlags, DictionaryFlags, MatrixFlags
 
@@ -15,6 +16,8 @@ from bionemo.geneformer.flag_groups import CountFlags, DictionaryFlags, MatrixFl
 @dataclass(frozen=True, kw_only=True)
 class GeneformerMediansConfig:
     """Compute the exact median of every gene's non-zero normalized counts over a corpus of any size."""
+
+    exclusive: ClassVar[Exclusive] = (("any_gene_ids", ("token_dictionary",)),)
 
     data_path: tuple[Path, ...] = option(
         help="Raw counts: SCDL archives, .h5ad files, zarr stores, 10x .h5 files and mtx folders."

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.scdl.counts.feature_types import GENE_EXPRESSION
 
@@ -15,6 +16,8 @@ from bionemo.scdl.counts.feature_types import GENE_EXPRESSION
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """Convert all h5ad files and zarr stores below a folder, or one file, into one archive of counts."""
+
+    exclusive: ClassVar[Exclusive] = (("layer", ("use_x_not_raw",)),)
 
     data_path: Path = option(
         help="Folder with h5ad files or zarr stores, at any depth; or one of these, a 10x .h5 file or an mtx folder."

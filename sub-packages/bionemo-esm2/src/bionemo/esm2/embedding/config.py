@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags
 from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, ModelSourceFlags
@@ -19,6 +20,11 @@ DATA, OUTPUT, COMPUTE, MODEL = "data", "output", "compute", "model"
 @dataclass(frozen=True, kw_only=True)
 class InferESM2Config(ModelSourceFlags, ComputeFlags, CompileFlags):
     """Embed proteins: a table by id and row, complete or absent; a killed run is resumed by the same call."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("tokens_per_batch", ("micro_batch_size",)),
+        ("format=pt", ("layers", "plot")),
+    )
 
     data_path: Path = option(
         group=DATA,

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from bionemo.core.config import explicit_fields, option, option_like
+from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.esm2.data.fasta_flags import FastaFlags
 from bionemo.esm2.embedding.config import InferESM2Config
@@ -29,6 +30,14 @@ SEQUENCE_DATA, RESIDUE_DATA, UNLABELED_DATA = (
     "InMemoryProteinDataset",
 )
 
+SPLIT_FIELDS = ("split_column", "cluster_file", "cluster_identity")
+LORA_FIELDS = ("lora_rank", "lora_alpha", "lora_checkpoint_path")
+OF_SEQUENCES = ("level=sequence", "config_class=ESM2FineTuneSeqConfig", f"dataset_class={SEQUENCE_DATA}", "head=mlp")
+OF_RESIDUES = (
+    *("level=residue", f"config_class={RESIDUE_CLASS}", f"dataset_class={RESIDUE_DATA}", "head=cnn"),
+    "labels_mask_column",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledFlags:
@@ -43,6 +52,21 @@ class LabeledFlags:
 @dataclass(frozen=True, kw_only=True)
 class FinetuneESM2Config(LabeledFlags, ComputeFlags, RunFlags):
     """Fine-tune ESM-2 to predict labels of proteins or of their residues."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("valid_data_path", ("valid_fraction", "test_fraction", "split", "folds", *SPLIT_FIELDS)),
+        ("folds", ("valid_fraction", "test_fraction", "keep", "resume_from")),
+        ("split=random", SPLIT_FIELDS),
+        ("split=cluster", ("split_column",)),
+        ("split=column", ("cluster_file", "cluster_identity")),
+        ("encoder_frozen", ("lora_finetune", "num_frozen_layers", *LORA_FIELDS)),
+        ("lora_finetune", ("num_frozen_layers",)),
+        ("lora_finetune=False", LORA_FIELDS),
+        ("num_frozen_layers", LORA_FIELDS),
+        ("num_steps", ("num_epochs",)),
+        ("find_lr", ("lr",)),
+        *((one, OF_RESIDUES) for one in (*OF_SEQUENCES, "task_type=multilabel")),
+    )
 
     restore_from_checkpoint_path: Path = option_like(PretrainConfig, "restore_from_checkpoint_path", group=DATA)
     train_data_path: Path = option(group=DATA, help="Labeled proteins: .csv, .tsv or .parquet; text also compressed.")
@@ -277,22 +301,6 @@ AT_LEAST_ONE = (
     *"mlp_hidden_size mlp_target_size cnn_hidden_size cnn_num_classes num_gpus num_nodes".split(),
 )
 
-EXCLUSIVE = (
-    ("valid_data_path", "valid_fraction"),
-    ("valid_data_path", "test_fraction"),
-    ("valid_data_path", "split"),
-    ("valid_data_path", "folds"),
-    ("folds", "valid_fraction"),
-    ("folds", "test_fraction"),
-    ("folds", "keep"),
-    ("folds", "resume_from"),
-    ("encoder_frozen", "lora_finetune"),
-    ("encoder_frozen", "num_frozen_layers"),
-    ("lora_finetune", "num_frozen_layers"),
-    ("num_steps", "num_epochs"),
-    ("find_lr", "lr"),
-)
-
 
 def check_flags(config: FinetuneESM2Config) -> None:
     """Refuse flags that contradict each other or the task.
@@ -301,9 +309,7 @@ def check_flags(config: FinetuneESM2Config) -> None:
         ConfigError: The message names the flags.
     """
     given = {name for name in explicit_fields(config) if getattr(config, name)}
-    for one, other in EXCLUSIVE:
-        if one in given and other in given:
-            raise ConfigError(f"{flag(one)} and {flag(other)} contradict each other; give one of them.")
+    check_exclusive(config)
     check_task(config)
     if config.head_kind not in HEAD_KINDS[config.labeled_level]:
         raise ConfigError(

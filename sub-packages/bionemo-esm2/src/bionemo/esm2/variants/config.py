@@ -4,21 +4,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.esm2.embedding.config import InferESM2Config
 from bionemo.llm.flag_groups import ComputeFlags, ModelSourceFlags
 
 
 DATA, OUTPUT, COMPUTE, SCORE, METRICS = "data", "output", "compute", "score", "metrics"
+COLUMNS = ("variant_column", "protein_column", "chain_column", "measured_column")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreVariantsESM2Config(ModelSourceFlags, ComputeFlags):
     """Score amino-acid variants by a masked language model: a higher score is a fitter protein."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("scan", ("variants_path", *COLUMNS)),
+        ("multi_mutants=joint", ("protocol=wild-type-marginal", "protocol=pseudo-perplexity")),
+    )
 
     data_path: Path = option_like(InferESM2Config, "data_path")
     sequence_column: str | None = option_like(InferESM2Config, "sequence_column", None)
@@ -118,7 +125,7 @@ class ScoreVariantsESM2Config(ModelSourceFlags, ComputeFlags):
         if self.scan == (self.variants_path is not None):
             raise ConfigError("give either --variants-path FILE or --scan.")
         if self.scan:
-            for name in ("variant_column", "protein_column", "chain_column", "measured_column"):
+            for name in COLUMNS:
                 if getattr(self, name) is not None:
                     raise ConfigError(
                         f"--{name.replace('_', '-')} names a column of --variants-path; --scan has none."

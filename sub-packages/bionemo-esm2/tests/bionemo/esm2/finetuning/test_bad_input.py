@@ -101,7 +101,7 @@ def test_commands_leave_nothing_where_they_fail(tmp_path: Path, pretrained: Path
         (["--head", "cnn"], "labels of a sequence take mlp or linear"),
         (["--split", "column"], "give both or none"),
         (["--dataset-class", "InMemoryProteinDataset"], "holds no labels"),
-        (["--config-class", "ESM2FineTuneSeqConfig", "--level", "residue"], "say different things"),
+        (["--config-class", "ESM2FineTuneSeqConfig", "--level", "residue"], "--level residue contradict each other"),
         (["--task-type", "classification", "regression"], "2 kinds for 1 columns"),
         (["--folds", "1"], "must be at least 2"),
     ],

@@ -4,21 +4,30 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
 from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, DeviceFlags, ModelSourceFlags
 
 
 DATA, OUTPUT, COMPUTE = "data", "output", "compute"
+OF_LENGTHS = "config_class=FineTuneSeqLenBioBertConfig"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InferGeneformerConfig(ModelSourceFlags, DictionaryFlags, CountFlags, ComputeFlags, CompileFlags):
     """Embed cells: a table by cell id, complete or absent; a killed run is resumed by the same call."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("tokens_per_batch", ("micro_batch_size",)),
+        ("embeddings=False", ("embedding", "format=h5ad")),
+        ("predictions", ("compile", OF_LENGTHS)),
+        ("compile", (OF_LENGTHS,)),
+    )
 
     data_dir: Path = option(
         group=DATA,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of ``perturb_geneformer``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
-from bionemo.geneformer.perturbation.settings import PerturbationSettings, check_settings, flag
+from bionemo.geneformer.perturbation.settings import STATES, PerturbationSettings, check_settings, flag
 from bionemo.llm.flag_groups import CompileFlags, ComputeFlags, DeviceFlags, ModelSourceFlags
 
 
@@ -62,6 +62,16 @@ class PerturbGeneformerConfig(PerturbationSettings, DictionaryFlags, CountFlags,
             raise ConfigError(f"--max-fdr {self.max_fdr}: must lie between 0 and 1.")
         if self.min_detections < 0:
             raise ConfigError(f"--min-detections {self.min_detections}: must not be negative.")
+
+
+OF_PERTURBATION = tuple(field.name for field in fields(PerturbGeneformerConfig) if field.name not in OF_STATISTICS)
+PerturbGeneformerConfig.exclusive = (
+    *PerturbationSettings.exclusive,
+    *((one, OF_PERTURBATION) for one in ("shifts_path", "null_shifts_path", "statistics=vs_null")),
+    ("shifts_path", ("statistics=none",)),
+    ("statistics=mixture_model", ("genes", *STATES)),
+    ("statistics=aggregate_data", STATES),
+)
 
 
 def check_flags(config: PerturbGeneformerConfig) -> None:

@@ -3,21 +3,30 @@
 """What a user decides on in a perturbation, from the command line or from Python."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import explicit_fields, option, option_like
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import FlagGroup, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags
 
 
 CELLS, PERTURBATION, MEASURE, PACKS = "cells", "perturbation", "measure", "packs"
 ALL_GENES = "all"
+STATES = ("state_key", "start_state", "goal_state", "alt_states", "state_average")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PerturbationSettings(FlagGroup):
     """Which cells, what is done to them, and what is measured."""
+
+    exclusive: ClassVar[Exclusive] = (
+        ("anchor_gene", ("genes",)),
+        ("rank_shift", ("perturb_type=delete", "perturb_type=overexpress")),
+        ("cosine", STATES),
+        ("cosine=genes", ("embedding=cls",)),
+    )
 
     filter_cells: tuple[str, ...] = option(
         (),

@@ -47,11 +47,8 @@ def parse_and_resolve(flags: list[str]) -> ResolvedRun:
         (["--strategy=ddp", "--fsdp-shard-size=2"], "--fsdp-shard-size and --strategy ddp contradict each other"),
         (["--strategy=ddp", "--fsdp-cpu-offload"], "--fsdp-cpu-offload and --strategy ddp contradict each other"),
         (["--fsdp-shard-size=0"], "--fsdp-shard-size 0: must be at least 1"),
-        (["--strategy=fsdp", "--engine=megatron"], "--strategy fsdp: belongs to the lightning engine, and --engine"),
-        (
-            ["--strategy=ddp", "--tensor-model-parallel-size=2"],
-            "and --tensor-model-parallel-size asks for",
-        ),
+        (["--strategy=fsdp", "--engine=megatron"], "--engine megatron and --strategy fsdp contradict each other"),
+        (["--strategy=ddp", "--tensor-model-parallel-size=2"], "-parallel-size and --strategy ddp contradict"),
     ],
 )
 def test_refused(flags: list[str], message: str) -> None:
@@ -94,6 +91,12 @@ def test_contradictions_within_a_file_are_refused(tmp_path) -> None:
 def test_size_of_a_batch(flags, sequences_per_batch, max_tokens) -> None:
     resolved = parse_and_resolve(flags)
     assert (resolved.sequences_per_batch, resolved.max_tokens) == (sequences_per_batch, max_tokens)
+
+
+def test_a_strategy_and_the_megatron_engine_are_refused_from_python() -> None:
+    config = ToyConfig(accelerator="cpu", strategy="ddp", tensor_model_parallel_size=2)
+    with pytest.raises(ConfigError, match="and --tensor-model-parallel-size asks for"):
+        resolve(config, SampleLimit("--width", config.width))
 
 
 def test_groups_that_share_a_model_divide_the_ranks() -> None:
