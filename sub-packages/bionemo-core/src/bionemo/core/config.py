@@ -161,6 +161,13 @@ def explicit_fields(config: Any) -> frozenset[str]:
     return getattr(config, _EXPLICIT, frozenset())
 
 
+def changed(config: ConfigT, **changes: Any) -> ConfigT:
+    """Return a copy with other values, which remembers what the user set; ``dataclasses.replace`` forgets it."""
+    copy: ConfigT = dataclasses.replace(config, **changes)  # type: ignore[type-var]
+    object.__setattr__(copy, _EXPLICIT, explicit_fields(config))
+    return copy
+
+
 def check_exclusive(config: Any) -> None:
     """Refuse settings that exclude each other, see `bionemo.core.exclusive_settings`; only what the user set counts.
 

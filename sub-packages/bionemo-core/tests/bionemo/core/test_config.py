@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from bionemo.core._config_parser import build_parser
-from bionemo.core.config import explicit_fields, from_mapping, option, option_like, parse, to_yaml
+from bionemo.core.config import changed, explicit_fields, from_mapping, option, option_like, parse, to_yaml
 from bionemo.core.config_fields import config_fields
 from bionemo.core.errors import BionemoError, ConfigError, MissingFileError
 
@@ -142,6 +142,7 @@ def test_yaml_with_flags_on_top(tmp_path):
     assert (config.data_path, config.lr, config.num_steps, config.pack) == (Path("b.fasta"), 4e-5, 20, False)
     assert (config.tags, config.nsys_ranks) == (("x",), [1, 2])
     assert explicit_fields(config) == {"data_path", "lr", "num_steps", "pack", "tags", "nsys_ranks"}
+    assert explicit_fields(changed(config, lr=1.0, num_gpus=2)) == explicit_fields(config)
 
 
 def test_yaml_keys_may_be_any_spelling_of_the_flag(tmp_path):

@@ -110,6 +110,28 @@ def test_a_schedule_is_planned_anew_when_flags_say_so(fasta: Path, run_dir: Path
     assert "replaces" not in caplog.text
 
 
+def test_a_restart_resumes_from_the_newest_checkpoint_of_the_run(
+    fasta: Path, run_dir: Path, tmp_path: Path, caplog, monkeypatch
+) -> None:
+    """Torchrun repeats the command, --resume-from included."""
+    for name, value in {"RUN_ID": "job", "RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    for name in ("RANK", "LOCAL_RANK", "GROUP_RANK"):
+        monkeypatch.setenv(name, "0")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    start = RunDirectory(run_dir).latest_checkpoint()
+    config = tiny(fasta, tmp_path, resume_from=start, num_steps=NUM_STEPS + 2, lr=1e-4)
+    train(config)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    train(replace(config, num_steps=NUM_STEPS + 4))
+    assert f"resuming from step {NUM_STEPS + 2} (" in caplog.text
+    assert "kept as" not in caplog.text
+    assert read_metrics(run_dir / "metrics.csv")["step"].tolist() == list(range(1, NUM_STEPS + 5))
+
+
 def test_another_precision_is_said(fasta: Path, run_dir: Path, tmp_path: Path, caplog) -> None:
     train(tiny(fasta, tmp_path, resume_if_exists=True, num_steps=NUM_STEPS + 1, precision="bf16-mixed"))
     assert "the run was trained in 32-true, from here on in bf16-mixed" in caplog.text

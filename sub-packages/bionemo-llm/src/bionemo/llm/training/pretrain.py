@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from bionemo.core.config import changed
 from bionemo.core.errors import ConfigError
 from bionemo.core.ranks import process_rank
 from bionemo.llm.checkpoints.training_state import check_fingerprint
@@ -70,7 +71,8 @@ def pretrain(resolved: ResolvedRun, task: PretrainTask) -> Path:
     config = resolved.asked
     run = RunDirectory(config.result_dir / config.experiment_name)
     if restarts_run(run):
-        config = replace(config, resume_if_exists=True)
+        begun_from = None if run.checkpoints() else config.resume_from  # it has gone on from there since
+        config = changed(config, resume_if_exists=True, resume_from=begun_from)
         resolved = replace(resolved, asked=config)
     resume = config.resume_if_exists or config.resume_from is not None
     with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
