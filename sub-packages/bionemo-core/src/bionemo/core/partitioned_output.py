@@ -5,7 +5,7 @@
 A partition is a run of consecutive records: the unit that is computed, written atomically and, after a kill, not
 repeated. Partitions do not depend on the number of ranks: rank r of W computes partitions r, r + W, ..., and a
 run can be resumed on another number of ranks. The records may come from a list or from a stream of unknown length; a
-resumed run reads the stream again and skips the partitions that are written.
+resumed run reads the stream again, to its end, and skips the partitions that are written.
 
 Until the run ends, ``NAME.incomplete`` holds a folder ``partition-000000``, ``partition-000001``, ... for each
 finished partition. Then rank 0 joins or keeps their files, and the whole folder gets its name in one step.
@@ -99,6 +99,9 @@ class PartitionedOutput:
             DataError: There is no partition.
         """
         if self.folder.has(FINISHED_NAME):
+            if self.is_main:
+                for _ in partitions:  # reading them may report something, such as bad records
+                    pass
             return
         rank, world_size = self._ranks.rank, self._ranks.world_size
         total = sum(map(size, partitions[rank::world_size])) if isinstance(partitions, Sequence) else None

@@ -131,6 +131,28 @@ def test_failed_run_resumes_on_another_number_of_ranks(expected: dict[str, str],
     assert sorted(computed[3:]) == [[2, 6], [5], [5, 3]]
 
 
+def test_a_run_killed_after_its_last_partition_reads_the_records_again(tmp_path: Path) -> None:
+    read: list[list[int]] = []
+
+    def reported() -> Iterator[list[int]]:
+        for part in stream():
+            read.append(part)
+            yield part
+
+    def interrupted() -> None:
+        with partitioned_output(tmp_path / "out", FINGERPRINT) as output:
+            output.compute(reported(), write_squares)
+            output.remove_partitions()
+            raise OSError("killed")
+
+    with pytest.raises(OSError, match="killed"):
+        interrupted()
+    read.clear()
+    with partitioned_output(tmp_path / "out", FINGERPRINT) as output:
+        output.compute(reported(), lambda numbers, folder: pytest.fail("is computed again"))
+    assert read == list(stream())
+
+
 def test_other_fingerprint_and_empty_input_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run(tmp_path / "out", write=lambda numbers, folder: 1 // 0)

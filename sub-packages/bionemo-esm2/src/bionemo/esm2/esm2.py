@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bionemo.core.errors import DataError
 from bionemo.esm2.api import ESM2MaskedLM, load_esm2
 from bionemo.esm2.contacts.predictor import ContactMethod, ContactPredictor
-from bionemo.esm2.data.fasta_records import encode_residues
+from bionemo.esm2.data.fasta_records import encode_sequence
 from bionemo.esm2.embedding.embedder import EmbeddingKind, EmbeddingOptions, ProteinEmbedder, ProteinOutputs
 from bionemo.esm2.variants.masked_copies import ForwardOptions, MaskedCopies
 from bionemo.esm2.variants.scoring import MultiMutants, Protocol, ScoreOptions, VariantScorer, scan
@@ -217,7 +217,7 @@ class ESM2:
         options = ScoreOptions(protocol=protocol, multi_mutants=multi_mutants)
         sequences = [wild_type] if isinstance(wild_type, str) else list(wild_type)
         names = [chr(ord("A") + number) for number in range(len(sequences))]
-        encoded = {name: _encode(name, sequence) for name, sequence in zip(names, sequences, strict=True)}
+        encoded = {name: encode_sequence(name, sequence) for name, sequence in zip(names, sequences, strict=True)}
         protein = join_chains(
             {name: decode_residues(found) for name, found in encoded.items()}, ":".join(names), linker_length
         )
@@ -261,7 +261,7 @@ class ESM2:
             >>> ESM2(build_esm2(esm2_config("8M", num_layers=1))).predict_contacts("MKTAYIAK").shape
             (8, 8)
         """
-        return ContactPredictor(self.module, method, precision=self.precision).predict(_encode("", sequence))
+        return ContactPredictor(self.module, method, precision=self.precision).predict(encode_sequence("", sequence))
 
     def finetune(
         self,
@@ -315,7 +315,7 @@ class ESM2:
         if isinstance(sequences, str):
             sequences = [sequences]
         named = sequences.items() if isinstance(sequences, Mapping) else enumerate(sequences)
-        proteins = [_encode(name, sequence) for name, sequence in named]
+        proteins = [encode_sequence(name, sequence) for name, sequence in named]
         device = next(self.module.parameters()).device
         max_tokens = GPU_TOKENS_PER_BATCH if device.type == "cuda" else CPU_TOKENS_PER_BATCH
         backend = choose_compiler(
@@ -331,10 +331,3 @@ class ESM2:
             )
         options = replace(options, max_tokens=max_tokens, precision=self.precision)
         return ProteinEmbedder(self.module, options, self._encoders[backend]).embed(proteins)
-
-
-def _encode(name: object, sequence: str) -> bytes:
-    residues: bytes = encode_residues(f"sequence {name}", sequence, "error")
-    if not residues:
-        raise DataError(f"sequence {name}: has no residues.")
-    return residues

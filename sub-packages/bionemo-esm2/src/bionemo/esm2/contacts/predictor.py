@@ -8,14 +8,13 @@ Letters: S residues.
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.contacts.attention import attention_contacts, has_trained_contact_head
 from bionemo.esm2.contacts.jacobian import categorical_jacobian, jacobian_couplings
 from bionemo.esm2.model.model import ESM2MaskedLM
-from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH, check_precision, inference
 
 
 ContactMethod = Literal["auto", "attention", "jacobian"]
@@ -43,8 +42,7 @@ class ContactPredictor:
         precision: str = "32-true",
         max_tokens: int | None = None,
     ) -> None:
-        if precision not in AUTOCAST:
-            raise ConfigError(f"precision {precision}: not one of {', '.join(AUTOCAST)}.")
+        check_precision(precision)
         is_trained = has_trained_contact_head(module.model)
         if method == "attention" and not is_trained:
             raise ConfigError(
@@ -59,7 +57,7 @@ class ContactPredictor:
         self.device = next(module.parameters()).device
         default = GPU_TOKENS_PER_BATCH if self.device.type == "cuda" else CPU_TOKENS_PER_BATCH
         self.max_tokens = max_tokens or default
-        self._dtype = AUTOCAST[precision]
+        self.precision = precision
 
     def predict(self, residues: bytes) -> NDArray[np.float32]:
         """Predict the contacts of one protein.
@@ -71,7 +69,7 @@ class ContactPredictor:
             [S, S], symmetric.
         """
         model = self.module.model
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+        with inference(self.device, self.precision):
             if self.method == "attention":
                 found: NDArray[np.float32] = attention_contacts(model, residues).cpu().numpy()
                 return found

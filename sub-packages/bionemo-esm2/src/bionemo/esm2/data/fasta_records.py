@@ -152,6 +152,18 @@ def encode_residues(name: str, sequence: str, on_illegal: IllegalPolicy) -> byte
     )
 
 
+def encode_sequence(name: object, sequence: str) -> bytes:
+    """Encode one sequence that is in memory, `encode_residues` without unknown letters.
+
+    Raises:
+        DataError: It holds none, or a character that is no residue; the message says "sequence" and the name.
+    """
+    residues = encode_residues(f"sequence {name}", sequence, "error")
+    if not residues:
+        raise DataError(f"sequence {name}: has no residues.")
+    return residues
+
+
 def is_nucleotide_like(tokens: bytes) -> bool:
     """Return whether a sequence of 20 and more residues begins with 60 (or all) that are A, C, G, T, U or N."""
     return _NUCLEOTIDES.match(tokens) is not None

@@ -20,7 +20,7 @@ from bionemo.esm2.embedding.windows import windows_of
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.windows import window_start
 from bionemo.llm.data.packing import build_packed_batch
-from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, PackEncoder, PlacedPack
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, PackEncoder, PlacedPack, check_precision
 from bionemo.llm.model.host_copy import HostCopy, to_device
 
 
@@ -89,8 +89,7 @@ class ProteinEmbedder:
     """
 
     def __init__(self, module: ESM2MaskedLM, options: EmbeddingOptions, encoder: PackEncoder | None = None):
-        if options.precision not in AUTOCAST:
-            raise ConfigError(f"precision {options.precision}: not one of {', '.join(AUTOCAST)}.")
+        check_precision(options.precision)
         if module.model.lm_head is None and (options.include_logits or options.pseudo_perplexity):
             raise ConfigError("logits and pseudo-perplexity need a masked-token head, which this model lacks.")
         self.module = module.eval()

@@ -132,8 +132,7 @@ def run_inference(config: InferESM2Config) -> Path:
         )
         if rejected is not None:
             rejected.close()
-            if summary.num_sequences:  # else an earlier run read the input
-                summary.log(config.data_path)
+            summary.log(config.data_path)
             limit.log()
             if summary.num_records_rejected:
                 logger.warning("%d records were left out, see %s", summary.num_records_rejected, REJECTED_NAME)

@@ -17,12 +17,13 @@ import numpy as np
 
 from bionemo.core.errors import DataError
 from bionemo.core.files import write_text
-from bionemo.esm2.data.fasta_records import encode_residues
+from bionemo.esm2.data.fasta_records import encode_sequence
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.head_layout import load_finetuned
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.esm2.finetuning.predictor import HeadPredictor, TargetPrediction, decode
+from bionemo.llm.model.biobert.inference import precision_on
 
 
 class FinetunedESM2:
@@ -31,24 +32,24 @@ class FinetunedESM2:
     Args:
         module: The model, on the device where it shall run.
         run_dir: Folder of the run that trained it, or None.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
+        precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
     """
 
-    def __init__(self, module: ESM2WithHead, *, run_dir: Path | None = None, precision: str = "32-true") -> None:
+    def __init__(self, module: ESM2WithHead, *, run_dir: Path | None = None, precision: str = "auto") -> None:
         self.module = module.eval()
         self.run_dir = run_dir
-        self.precision = precision
+        self.precision = precision_on(next(module.parameters()).device, precision)
 
     @classmethod
     def from_pretrained(
-        cls, source: str | os.PathLike[str], *, device: str = "auto", precision: str = "32-true"
+        cls, source: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
     ) -> "FinetunedESM2":
         """Load a model that ``finetune_esm2`` or transformers fine-tuned.
 
         Args:
             source: Folder of the run or of one checkpoint, or a name on the Hugging Face Hub.
             device: "cpu", "cuda", ...; "auto" takes a GPU where there is one.
-            precision: "32-true", "bf16-mixed" or "16-mixed".
+            precision: "auto", "32-true", "bf16-mixed" or "16-mixed"; auto: bf16-mixed on a GPU, else 32-true.
 
         Raises:
             CheckpointError: There is no such model, or it has no head.
@@ -113,10 +114,7 @@ class FinetunedESM2:
 
     def _decoded(self, sequences: str | Sequence[str]) -> list[tuple[TargetPrediction, list[int]]]:
         given = [sequences] if isinstance(sequences, str) else list(sequences)
-        proteins = [encode_residues(f"sequence {place}", text, "error") for place, text in enumerate(given)]
-        for place, protein in enumerate(proteins):
-            if not protein:
-                raise DataError(f"sequence {place}: has no residues.")
+        proteins = [encode_sequence(place, text) for place, text in enumerate(given)]
         outputs = HeadPredictor(self.module, precision=self.precision).outputs(proteins)
         return [(prediction, [len(protein) for protein in proteins]) for prediction in decode(outputs, self.head)]
 

@@ -17,7 +17,7 @@ from bionemo.esm2.embedding.embedder import cut_packs
 from bionemo.esm2.finetuning.head_config import HeadConfig, Target
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.llm.data.packing import build_packed_batch
-from bionemo.llm.model.biobert.inference import AUTOCAST, CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH
+from bionemo.llm.model.biobert.inference import CPU_TOKENS_PER_BATCH, GPU_TOKENS_PER_BATCH, check_precision, inference
 
 
 class HeadPredictor:
@@ -32,7 +32,8 @@ class HeadPredictor:
     def __init__(self, module: ESM2WithHead, *, precision: str = "32-true", max_tokens: int | None = None):
         self.module = module.eval()
         self.device = next(module.parameters()).device
-        self.dtype = AUTOCAST[precision]
+        check_precision(precision)
+        self.precision = precision
         self.max_tokens = max_tokens or (CPU_TOKENS_PER_BATCH if self.device.type == "cpu" else GPU_TOKENS_PER_BATCH)
 
     def outputs(self, proteins: Sequence[bytes]) -> NDArray[np.float32]:
@@ -75,10 +76,7 @@ class HeadPredictor:
             )
         )
         batch = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None),
-        ):
+        with inference(self.device, self.precision):
             outputs: NDArray[np.float32] = self.module.forward_packed(batch).float().cpu().numpy()
         return outputs
 

@@ -5,7 +5,6 @@
 Letters: S residues of a sequence, K masked residues of a copy, V vocabulary.
 """
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from bionemo.esm2.embedding.embedder import cut_packs
 from bionemo.esm2.model.model import ESM2MaskedLM
 from bionemo.esm2.variants.masked_forward import masked_logits
 from bionemo.esm2.variants.windows import WINDOW_TOKENS, overlapping_windows, window_start, window_weights
-from bionemo.llm.model.biobert.inference import AUTOCAST, GPU_TOKENS_PER_BATCH
+from bionemo.llm.model.biobert.inference import GPU_TOKENS_PER_BATCH, check_precision, inference
 
 
 CPU_TOKENS_PER_BATCH = 2048
@@ -77,8 +76,7 @@ class MaskedCopies:
     """
 
     def __init__(self, module: ESM2MaskedLM, options: ForwardOptions):
-        if options.precision not in AUTOCAST:
-            raise ConfigError(f"precision {options.precision}: not one of {', '.join(AUTOCAST)}.")
+        check_precision(options.precision)
         if module.model.lm_head is None:
             raise ConfigError("variants are scored by a masked-token head, which this model lacks.")
         self.module = module.eval()
@@ -137,7 +135,7 @@ class MaskedCopies:
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(copies)
         for pack in cut_packs(order, shapes[order, 0], self.max_tokens):
             tokens = np.concatenate([copies[place].tokens() for place in pack])
-            with self._inference():
+            with inference(self.device, self.options.precision):
                 logits = masked_logits(self.module.model, tokens, shapes[pack, 0])
                 values = logits.double().log_softmax(-1).cpu().numpy()
             ends = np.cumsum(shapes[pack, 1])
@@ -152,19 +150,13 @@ class MaskedCopies:
         weights = np.zeros((len(tokens), 1))
         for start in overlapping_windows(len(tokens), self.options.window):
             part = torch.from_numpy(tokens[start : start + window].astype(np.int64)).to(self.device)
-            with self._inference():
+            with inference(self.device, self.options.precision):
                 logits = self.module(part.unsqueeze(0), torch.ones_like(part).unsqueeze(0)).token_logits[0]
                 values = logits.double().log_softmax(-1).cpu().numpy()
             weight = window_weights(start, len(tokens), self.options.window)[:, None]
             sums[start : start + window] += weight * values
             weights[start : start + window] += weight
         return (sums / weights)[1:-1]
-
-    @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
-        dtype = AUTOCAST[self.options.precision]
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            yield
 
 
 class _Copy(NamedTuple):

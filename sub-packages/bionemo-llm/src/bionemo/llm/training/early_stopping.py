@@ -28,16 +28,17 @@ class EarlyStopping(pl.Callback):
     def __init__(self, run: RunDirectory, monitor: str, patience: int, *, higher_is_better: bool) -> None:
         self.run, self.monitor, self.patience, self.higher_is_better = run, monitor, patience, higher_is_better
 
-    def _age(self) -> int:
-        """Validations since the best one."""
-        values = read_metrics(self.run.metrics_path).get(self.monitor, np.zeros(0))
+    def _age(self, step: int) -> int:
+        """Validations since the best one; rows after the step are of a run that went further and is resumed here."""
+        columns = read_metrics(self.run.metrics_path)
+        values = columns[self.monitor][columns["step"] <= step] if self.monitor in columns else np.zeros(0)
         return validations_since_best(values, higher_is_better=self.higher_is_better)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decide on the first rank, stop on all."""
         stop = False
         if trainer.is_global_zero:
-            age = self._age()
+            age = self._age(trainer.global_step)
             stop = age >= self.patience
             if stop:
                 logger.info("%s has not improved for %d validations: the run ends early", self.monitor, age)
@@ -47,7 +48,7 @@ class EarlyStopping(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do nothing more in a resumed run that had ended early."""
         if trainer.is_global_zero and self.run.metrics_path.exists() and trainer.global_step:
-            if self._age() >= self.patience:
+            if self._age(trainer.global_step) >= self.patience:
                 trainer.should_stop = True
         if trainer.strategy.broadcast(trainer.should_stop):
             trainer.should_stop = True

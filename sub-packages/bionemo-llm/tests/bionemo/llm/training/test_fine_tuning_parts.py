@@ -4,16 +4,18 @@
 
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bionemo.core.errors import BionemoError, ConfigError, FormatError
-from bionemo.llm.training.early_stopping import validations_since_best
+from bionemo.llm.training.early_stopping import EarlyStopping, validations_since_best
 from bionemo.llm.training.lr_finder import draw_range_test, find_learning_rate
 from bionemo.llm.training.metrics_csv import MetricsCsv, read_metrics
 from bionemo.llm.training.optimizer import OptimizerConfig, build_optimizer, build_schedule, parameters_in_order
+from bionemo.llm.training.run_directory import RunDirectory
 
 
 def quadratic(module: nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,6 +45,19 @@ def test_validations_since_the_best_are_counted_in_both_directions() -> None:
     assert validations_since_best(losses, higher_is_better=False) == 2
     assert validations_since_best(losses, higher_is_better=True) == 3
     assert validations_since_best(np.full(3, np.nan), higher_is_better=True) == 0
+
+
+def test_a_resumed_run_counts_no_validation_after_its_step(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    table = MetricsCsv(run.metrics_path)
+    for step, loss in ((10, 1.0), (20, 2.0), (30, 3.0)):
+        table.append({"step": step, "val_loss": loss})
+    trainer = pl.Trainer(logger=False, barebones=True)
+    for step, stops in ((20, False), (30, True)):
+        trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+        trainer.should_stop = False
+        EarlyStopping(run, "val_loss", 2, higher_is_better=False).on_train_start(trainer, pl.LightningModule())
+        assert trainer.should_stop is stops
 
 
 def test_a_layer_has_a_rate_of_its_own_through_the_schedule() -> None:

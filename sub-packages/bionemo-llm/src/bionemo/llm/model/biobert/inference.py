@@ -83,6 +83,24 @@ def precision_on(device: torch.device, precision: str) -> str:
     return "bf16-mixed" if device.type == "cuda" else "32-true"
 
 
+def check_precision(precision: str) -> None:
+    """Refuse what is no precision.
+
+    Raises:
+        ConfigError: The message names all that there are.
+    """
+    if precision not in AUTOCAST:
+        raise ConfigError(f"precision {precision}: not one of {', '.join(AUTOCAST)}.")
+
+
+@contextlib.contextmanager
+def inference(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute without gradients and in a precision: "32-true", "bf16-mixed" or "16-mixed"."""
+    dtype = AUTOCAST[precision]
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        yield
+
+
 class PlacedPack(NamedTuple):
     """A packed batch on a model's device.
 
@@ -120,8 +138,7 @@ class PackEncoder:
     def __init__(
         self, model: MegatronBioBertModel, *, precision: str, max_tokens: int, compile_backend: str | None = None
     ) -> None:
-        if precision not in AUTOCAST:
-            raise ConfigError(f"precision {precision}: not one of {', '.join(AUTOCAST)}.")
+        check_precision(precision)
         self.model = model
         self.device = next(model.parameters()).device
         self.max_tokens = max_tokens
