@@ -12,15 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bionemo.core.data.resource import Resource, get_all_resources
+from bionemo.esm2.model.model import esm2_config
 from bionemo.esm2.model.sizes import ESM2_SIZES
+from bionemo.geneformer.model.config import geneformer_config
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.geneformer.tokenizer.variants import VARIANTS
-from bionemo.llm.model.memory import EncoderShape, inference_memory, training_memory
+from bionemo.llm.model.biobert.config import BioBertConfig
+from bionemo.llm.model.memory import EncoderShape, inference_memory
+from bionemo.llm.training.ranks.memory import GIB, StepShape, plan_memory
 
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "user-guide" / "models.md"
 CPU_TOKENS, GPU_TOKENS = 4_096, 32_768
 """Token budgets of a packed batch by default."""
+ESM2_VOCABULARY = 33
 BASE_OF_CONTINUED = {"Geneformer-V2-104M_CLcancer": "V2-104M"}
 """Models that are another one, trained further."""
 
@@ -74,16 +79,17 @@ License of the weights: {geneformer_license}. Cells with more genes than the con
 
 ## Memory
 
-Computed from the shapes by `bionemo.llm.model.memory`, in GB (10⁹ bytes), without torch itself (0.3 to 0.5 GB):
+Computed from the shapes by `bionemo.llm.model.memory` and, for training, by what `--strategy auto` chooses by
+(`bionemo.llm.training.ranks.memory`), in GB (10⁹ bytes), without torch itself (0.3 to 0.5 GB):
 
 - **embed, CPU**: float32, packed batches of {cpu_tokens:,} tokens, the default.
 - **embed, GPU**: float32 weights, bfloat16 activations, batches of {gpu_tokens:,} tokens, the default.
-- **fine-tune, GPU**: all parameters with AdamW ({adamw} bytes a parameter), mixed precision, {gpu_tokens:,} tokens,
-  no recomputation. Activations shrink with `--tokens-per-batch` or `--micro-batch-size`, and to one layer's with
+- **fine-tune, GPU**: all parameters with AdamW (18 bytes a parameter), mixed precision, {gpu_tokens:,} tokens, no
+  recomputation. Activations shrink with `--tokens-per-batch` or `--micro-batch-size`, and to one layer's with
   `--recompute full`; a frozen encoder needs little more than embedding.
 
 Measured for comparison: training 650M with batches of 32,432 tokens and layers not compiled peaks at 58.2 GiB on an
-H200, the formula says 55.6 GiB. Pretraining compiles layers in long runs and then needs 35 GiB: see
+H200, the formula says {predicted:.1f} GiB. Pretraining compiles layers in long runs and then needs 35 GiB: see
 [several GPUs and nodes](multi-gpu.md#which-strategy).
 
 ## Models of BioNeMo Framework 2
@@ -115,7 +121,15 @@ def models_page() -> str:
     return TEXT.format(
         esm2=hub_table(
             "ESM2.from_pretrained",
-            [(esm2[f"esm2_t{size.num_layers}_{name}_UR50D"], size, None) for name, size in ESM2_SIZES.items()],
+            [
+                (
+                    esm2[f"esm2_t{size.num_layers}_{name}_UR50D"],
+                    size,
+                    None,
+                    training_bytes(esm2_config(name), ESM2_VOCABULARY),
+                )
+                for name, size in ESM2_SIZES.items()
+            ],
         ),
         esm2_license=license_of(esm2.values()),
         geneformer=hub_table(
@@ -129,35 +143,41 @@ def models_page() -> str:
         ngc=ngc_table([each for each in catalogue.values() if each.ngc_registry == "model"]),
         cpu_tokens=CPU_TOKENS,
         gpu_tokens=GPU_TOKENS,
-        adamw=16,
+        predicted=training_bytes(esm2_config("650M"), ESM2_VOCABULARY, num_tokens=32_432) / GIB,
     )
 
 
-def geneformer_size(folder: str) -> tuple[EncoderShape, int]:
-    """Return the shape of a model of the Geneformer repository, and its context in tokens."""
-    size = GENEFORMER_SIZES[BASE_OF_CONTINUED.get(folder, folder.removeprefix("Geneformer-"))]
-    return size, VARIANTS[size.variant].max_length
+def geneformer_size(folder: str) -> tuple[EncoderShape, int, float]:
+    """Return the shape of a model of the Geneformer repository, its context in tokens, and its memory in training."""
+    name = BASE_OF_CONTINUED.get(folder, folder.removeprefix("Geneformer-"))
+    size, config = GENEFORMER_SIZES[name], geneformer_config(name)
+    return size, VARIANTS[size.variant].max_length, training_bytes(config, config.vocab_size)
 
 
-def hub_table(loader: str, rows: list[tuple[Resource, EncoderShape, int | None]]) -> str:
+def training_bytes(config: BioBertConfig, vocab_size: int, num_tokens: int = GPU_TOKENS) -> float:
+    """Predict the peak of fine-tuning on one GPU; layers are not compiled."""
+    return plan_memory("single", config, vocab_size, StepShape(tokens=num_tokens, compiled=False)).total
+
+
+def hub_table(loader: str, rows: list[tuple[Resource, EncoderShape, int | None, float]]) -> str:
     """Build the table of one family: the line that loads a model, shape, file, memory in GB."""
-    context = any(length is not None for _, _, length in rows)
+    context = any(length is not None for _, _, length, _ in rows)
     lines = [
         f"| load | parameters | layers, hidden size |{' context |' * context} weights "
         "| embed, CPU | embed, GPU | fine-tune, GPU |",
         "|---|---|---|" + "---|" * (4 + context),
     ]
-    for resource, shape, length in rows:
+    for resource, shape, length, training in rows:
         needs = (
-            inference_memory(shape, CPU_TOKENS),
-            inference_memory(shape, GPU_TOKENS, bytes_per_value=2),
-            training_memory(shape, GPU_TOKENS),
+            inference_memory(shape, CPU_TOKENS).total,
+            inference_memory(shape, GPU_TOKENS, bytes_per_value=2).total,
+            training,
         )
         cells = [
             f"`{loader}(\"{resource.hub}\")`",
             f"{shape.num_parameters:,}", f"{shape.num_layers}, {shape.hidden_size}",
             *([f"{length:,}"] if length is not None else []),
-            resource.size, *(gigabytes(each.total) for each in needs),
+            resource.size, *map(gigabytes, needs),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
@@ -173,7 +193,7 @@ def ngc_table(resources: list[Resource]) -> str:
     return "\n".join(lines)
 
 
-def gigabytes(num_bytes: int) -> str:
+def gigabytes(num_bytes: float) -> str:
     """Print bytes in GB with two significant digits.
 
     >>> gigabytes(123_456_789), gigabytes(63_800_000_000)

@@ -21,7 +21,7 @@ from bionemo.esm2.model.sizes import ESM2_SIZES
 from bionemo.geneformer.api import build_geneformer, geneformer_config
 from bionemo.geneformer.model.sizes import GENEFORMER_SIZES
 from bionemo.llm.checkpoints.hub import parse_hub_name
-from bionemo.llm.model.memory import training_memory
+from bionemo.llm.training.ranks.memory import StepShape, activation_bytes
 from bionemo.testing.hub_server import HubServer
 
 
@@ -134,12 +134,6 @@ FAMILIES = {
 def test_memory_of_activations_is_what_autograd_keeps_of_a_layer(family: str) -> None:
     """Within a fifth: rotary positions keep rotated queries and keys, other models do not."""
     build, ids = FAMILIES[family], torch.randint(4, 24, (2, 256))
-    config = build(1).config
     measured = kept_for_backward(build, 2, ids) - kept_for_backward(build, 1, ids)
-
-    class OneLayer:
-        num_layers, num_parameters = 1, 0
-        hidden_size, ffn_hidden_size = config.hidden_size, config.ffn_hidden_size
-
-    computed = training_memory(OneLayer(), ids.numel(), mixed_precision=False).activations
+    computed = activation_bytes(build(1).config, StepShape(tokens=ids.numel(), half_precision=False, compiled=False))
     assert math.isclose(measured, computed, rel_tol=0.2)

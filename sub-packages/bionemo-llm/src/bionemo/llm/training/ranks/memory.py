@@ -113,13 +113,15 @@ def activation_bytes(shape: BioBertConfig, step: StepShape) -> float:
     """Return what the forward pass keeps, in bytes.
 
     A compiled layer keeps the inputs of its products and what attention needs: six hidden sizes and the feed-forward
-    one, a number of two bytes each, which is 20 bytes a token and unit of the hidden size. Without compilation norms,
-    activation function and residual sums keep their inputs too: 32 bytes.
+    one, a number of two bytes each, which is 20 bytes a token and unit of the hidden size. Without compilation norms
+    and activation function keep their inputs too, in half precision those of the norms as float32: 36 bytes.
     """
     hidden, ffn = shape.hidden_size, shape.ffn_hidden_size
     assert ffn is not None
     number = 2 if step.half_precision else 4
-    layer = 6 * hidden + (1 if step.compiled else 2) * ffn + (0 if step.compiled else 2 * hidden)
+    layer = 6 * hidden + ffn
+    if not step.compiled:
+        layer += (4 if step.half_precision else 2) * hidden + ffn
     if step.recompute == "full":
         kept = shape.num_layers * hidden + layer
     elif step.recompute == "selective":
