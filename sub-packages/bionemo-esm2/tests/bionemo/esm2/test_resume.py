@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.distributed import TCPStore
 import torch
 
 from bionemo.core.config import parse
@@ -113,9 +114,12 @@ def test_a_schedule_is_planned_anew_when_flags_say_so(fasta: Path, run_dir: Path
 def test_a_restart_resumes_from_the_newest_checkpoint_of_the_run(
     fasta: Path, run_dir: Path, tmp_path: Path, caplog, monkeypatch
 ) -> None:
-    """Torchrun repeats the command, --resume-from included."""
-    for name, value in {"RUN_ID": "job", "RESTART_COUNT": "0"}.items():
+    """Torchrun repeats the command, --resume-from included; its store knows that the run has begun."""
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for name, value in {"RUN_ID": "job", "USE_AGENT_STORE": "True"}.items():
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(agent.port))
     for name in ("RANK", "LOCAL_RANK", "GROUP_RANK"):
         monkeypatch.setenv(name, "0")
     for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
@@ -123,7 +127,6 @@ def test_a_restart_resumes_from_the_newest_checkpoint_of_the_run(
     start = RunDirectory(run_dir).latest_checkpoint()
     config = tiny(fasta, tmp_path, resume_from=start, num_steps=NUM_STEPS + 2, lr=1e-4)
     train(config)
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     caplog.clear()
     caplog.set_level(logging.INFO)
     train(replace(config, num_steps=NUM_STEPS + 4))

@@ -177,15 +177,20 @@ def test_half_precision_keeps_float32_weights(fasta: Path, one_process: Path, tm
     assert {weights[name].dtype for name in weights} == {torch.float32}
 
 
-def train_with_other_settings(config: TrainESM2Config) -> None:
-    train_part(replace(config, lr=1e-3) if os.environ["RANK"] == "1" else config)
+def train_with_other_settings(config: TrainESM2Config, changes: dict[str, Any]) -> None:
+    train_part(replace(config, **changes) if os.environ["RANK"] == "1" else config)
 
 
-def test_ranks_with_other_settings_are_named(fasta: Path, tmp_path: Path) -> None:
-    config = sharded(QUICK[0], fasta, tmp_path)
-    with pytest.raises(RanksFailedError, match=r"rank 1 was started with lr = 0.001, rank 0 with 0.0004"):
-        run_on_ranks(2, train_with_other_settings, config, process_group=False)
-    assert not (tmp_path / "esm2/config.yaml").exists()
+def test_ranks_with_other_settings_or_other_files_are_named(fasta: Path, one_process: Path, tmp_path: Path) -> None:
+    """A rank that sees another folder than the first one finds a checkpoint there."""
+    config = sharded(QUICK[0], fasta, tmp_path, resume_if_exists=True)
+    for changes, message in (
+        ({"lr": 1e-3}, r"rank 1 was started with lr = 0.001, rank 0 with 0.0004"),
+        ({"result_dir": one_process.parent}, r"rank 1 was started with start_step = 10, rank 0 with 0"),
+    ):
+        with pytest.raises(RanksFailedError, match=message):
+            run_on_ranks(2, train_with_other_settings, config, changes, process_group=False)
+        assert not (tmp_path / "esm2/config.yaml").exists()
 
 
 def test_a_checkpoint_of_another_shape_and_a_damaged_one_are_refused_before_training(

@@ -33,6 +33,7 @@ from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_sink import ShardedSink
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticShapes
+from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.task import PretrainTask
 
 
@@ -145,7 +146,7 @@ class MegatronEngine:
     def trainer_settings(self, module: pl.LightningModule) -> dict[str, Any]:
         """NeMo's strategy and precision; micro-batches and clipping are Megatron's."""
         config = self.config
-        settings = self.resolved.shared_settings()
+        settings = self.resolved.shared_settings(start_step=accounting_of(module).progress.step)
         strategy = build_strategy(self.parallel, settings=settings, timeout=timedelta(seconds=config.start_timeout_s))
         common = {"strategy": strategy, "accumulate_grad_batches": 1, "gradient_clip": 0.0}
         if self.resolved.precision == "32-true":

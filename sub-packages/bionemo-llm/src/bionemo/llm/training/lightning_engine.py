@@ -38,6 +38,7 @@ from bionemo.llm.training.ranks.strategies import RanksStrategy, ShardedStrategy
 from bionemo.llm.training.ranks.whole_checkpoint import WholeModelParts
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
+from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.task import PretrainTask
 
 
@@ -170,7 +171,7 @@ class LightningEngine:
         if self.resolved.num_ranks == 1 and not self._is_sharded:
             return None
         common: dict[str, Any] = {
-            "settings": self.resolved.shared_settings(),
+            "settings": self.resolved.shared_settings(start_step=accounting_of(module).progress.step),
             "start_timeout": timedelta(seconds=config.start_timeout_s),
         }
         if not self._is_sharded:

@@ -61,11 +61,15 @@ class ResolvedRun:
         """Optimizer step at which the run ends."""
         return min(self.asked.num_steps, self.asked.early_stop_on_step or self.asked.num_steps)
 
-    def shared_settings(self) -> dict[str, Any]:
-        """Return what all ranks must agree on."""
+    def shared_settings(self, start_step: int) -> dict[str, Any]:
+        """Return what all ranks must agree on.
+
+        Args:
+            start_step: Where this rank starts: ranks that do not see the same files would resume from different steps.
+        """
         names = (each.name for each in fields(self.asked) if each.name not in PLACE_FIELDS)
         settings = {name: getattr(self.asked, name) for name in names}
-        return settings | {"max_tokens": self.max_tokens, "precision": self.precision}
+        return settings | {"max_tokens": self.max_tokens, "precision": self.precision, "start_step": start_step}
 
 
 def resolve(config: PretrainConfig, limit: SampleLimit) -> ResolvedRun:

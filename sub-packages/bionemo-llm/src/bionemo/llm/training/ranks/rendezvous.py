@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the ranks of a run meet: missing ones and ones with other settings are named before training starts."""
+"""Where the ranks of a run meet: missing ones and ones with other settings are named before training starts.
+
+torchrun keeps the store over restarts, so that what an earlier attempt has left there must not be taken for a rank of
+this one. The first rank names its attempt, and tells the name to every rank that greets it with a word of its own.
+"""
 
 import json
-import os
 import time
+import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
@@ -18,6 +22,7 @@ from torch.distributed import (  # type: ignore[attr-defined]  # torch does not 
 )
 
 from bionemo.core.errors import ParallelismError
+from bionemo.llm.training.ranks.restarts import agent_listens
 
 
 POLL_S, LINGER_S = 0.05, 5.0
@@ -54,9 +59,10 @@ def meet(environment: Environment, *, settings: Mapping[str, Any], timeout: time
     rank, world_size = environment.global_rank(), environment.world_size()
     if world_size == 1:
         return HashStore()
-    store = _open_store(environment, rank, world_size, timeout)
+    meeting = _Meeting(environment, timeout)
+    store = meeting.join()
     store.set(f"settings/{rank}", json.dumps(dict(settings), sort_keys=True, default=str))
-    _wait_for_all(store, environment, world_size, timeout)
+    meeting.wait_for_all(store)
     complaint = _compare(store, world_size)
     if complaint is not None:
         store.set(f"read/{rank}", "")
@@ -87,34 +93,78 @@ def _linger(store: Store, keys: list[str]) -> None:
         time.sleep(POLL_S)
 
 
-def _open_store(environment: Environment, rank: int, world_size: int, timeout: timedelta) -> Store:
-    """Listen on rank 0, connect on others; under torchrun its agent listens already."""
-    agent_listens = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    address, port = environment.main_address, environment.main_port
-    try:
-        store = TCPStore(
-            address, port, world_size, rank == 0 and not agent_listens, timeout=timeout, wait_for_workers=False
-        )
-    except (DistStoreError, RuntimeError, OSError) as error:
-        raise ParallelismError(
-            f"rank {rank} of {world_size}: rank 0 at {address}:{port} cannot be reached within "
-            f"{timeout.total_seconds():.0f} s ({_first_line(error)}). Check MASTER_ADDR and MASTER_PORT, "
-            "and that rank 0 was started."
-        ) from error
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"bionemo/{attempt}", store)
+class _Meeting:
+    """One attempt of the ranks to meet.
 
+    Args:
+        environment: Address, number and own place.
+        timeout: How long to wait.
+    """
 
-def _wait_for_all(store: Store, environment: Environment, world_size: int, timeout: timedelta) -> None:
-    deadline = time.monotonic() + timeout.total_seconds()
-    missing = list(range(world_size))
-    while missing := [rank for rank in missing if not store.check([f"settings/{rank}"])]:
-        if time.monotonic() > deadline:
+    def __init__(self, environment: Environment, timeout: timedelta) -> None:
+        self.rank, self.world_size = environment.global_rank(), environment.world_size()
+        self.address, self.port = environment.main_address, environment.main_port
+        self.timeout, self._limit_s = timeout, timeout.total_seconds()
+        self._deadline = time.monotonic() + self._limit_s
+        self._store = PrefixStore("bionemo", self._open())
+        self._word = uuid.uuid4().hex
+
+    def _open(self) -> Store:
+        """Listen on rank 0, connect on others; under torchrun its agent listens already."""
+        listens = self.rank == 0 and not agent_listens()
+        try:
+            return TCPStore(
+                self.address, self.port, self.world_size, listens, timeout=self.timeout, wait_for_workers=False
+            )
+        except (DistStoreError, RuntimeError, OSError) as error:
+            raise ParallelismError(
+                f"rank {self.rank} of {self.world_size}: rank 0 at {self.address}:{self.port} cannot be reached "
+                f"within {self._limit_s:.0f} s ({_first_line(error)}). Check MASTER_ADDR and MASTER_PORT, "
+                "and that rank 0 was started."
+            ) from error
+
+    def join(self) -> Store:
+        """Return the store of this attempt, under the name that rank 0 gives it.
+
+        Raises:
+            ParallelismError: Rank 0 does not answer.
+        """
+        if self.rank == 0:
+            return PrefixStore(self._word, self._store)
+        self._store.set(f"greeting/{self.rank}", self._word)
+        while not self._store.check([f"answer/{self._word}"]):
+            self._wait([0])
+        return PrefixStore(self._store.get(f"answer/{self._word}").decode(), self._store)
+
+    def wait_for_all(self, store: Store) -> None:
+        """Wait until every rank has left its settings; rank 0 answers those that greet it.
+
+        Args:
+            store: Of this attempt.
+
+        Raises:
+            ParallelismError: Ranks are missing; the message names them.
+        """
+        missing = list(range(self.world_size))
+        while missing := [rank for rank in missing if not store.check([f"settings/{rank}"])]:
+            if self.rank == 0:
+                self._answer(missing)
+            self._wait(missing)
+
+    def _answer(self, ranks: list[int]) -> None:
+        """Tell ranks the name of this attempt; a greeting of an earlier one is answered in vain."""
+        for rank in ranks:
+            if self._store.check([f"greeting/{rank}"]):
+                word = self._store.get(f"greeting/{rank}").decode()
+                self._store.set(f"answer/{word}", self._word)
+
+    def _wait(self, missing: list[int]) -> None:
+        if time.monotonic() > self._deadline:
             named = ", ".join(map(str, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
             raise ParallelismError(
-                f"{len(missing)} of {world_size} ranks did not start within {timeout.total_seconds():.0f} s: rank "
-                f"{named}. Look at their logs, and that each was given MASTER_ADDR {environment.main_address} and "
-                f"MASTER_PORT {environment.main_port}."
+                f"{len(missing)} of {self.world_size} ranks did not start within {self._limit_s:.0f} s: "
+                f"rank {named}. Look at their logs, and that each was given MASTER_ADDR {self.address} and "
+                f"MASTER_PORT {self.port}."
             )
         time.sleep(POLL_S)
 

@@ -1,53 +1,59 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ranks that torchrun has started again after a failure resume the run that the same job began, without a flag."""
+"""Ranks that torchrun has started again after a failure resume the run that the same job began, without a flag.
+
+torchrun's agents keep a key-value store that the ranks of all nodes see, for as long as the job lasts. What a run
+notes there is found by later attempts of the same job alone. The run id does not tell as much (every job without
+--rdzv-id has the same one), nor does the count of restarts (each node's agent has its own, which leaves out those that
+another node caused).
+"""
 
 import logging
 import os
-from contextlib import suppress
-from pathlib import Path
+from datetime import timedelta
 
-from bionemo.core.files import write_text
+from torch.distributed import (  # type: ignore[attr-defined]  # torch does not list them as exports
+    PrefixStore,
+    Store,
+    TCPStore,
+)
+
 from bionemo.llm.training.run_directory import RunDirectory
 
 
 logger = logging.getLogger(__name__)
 
-JOB_FILE = ".torchrun-job"
-
-
-def torchrun_job() -> str | None:
-    """Return what tells one torchrun from another, the same after a restart; None outside of torchrun."""
-    run_id = os.environ.get("TORCHELASTIC_RUN_ID")
-    if run_id in (None, "none"):  # its default where no --rdzv-id was given: then its process tells
-        return None if run_id is None else f"process {os.getppid()} {_started(os.getppid())}"
-    return run_id
+CONNECT_TIMEOUT = timedelta(minutes=1)
 
 
 def restarts_run(run: RunDirectory) -> bool:
-    """Return whether this process is a restarted rank of the job that began a run.
+    """Return whether an earlier attempt of this torchrun job began a run; the same on all ranks.
 
     Args:
         run: Folder of the run; another job's is not touched without ``--resume-if-exists``.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
-        return False
-    path = run.path / JOB_FILE
-    is_own = path.is_file() and path.read_text(encoding="utf-8") == torchrun_job()
+    store = _jobs_store()
+    is_own = store is not None and store.check([str(run.path)])
     if is_own:
         logger.warning("%s: torchrun has restarted this run after a failure; resuming it", run.path)
     return is_own
 
 
 def leave_job(run: RunDirectory) -> None:
-    """Record which torchrun began, or resumed, a run."""
-    job = torchrun_job()
-    if job is not None:
-        write_text(run.path / JOB_FILE, job)
+    """Note that this torchrun job began, or resumed, a run; called by one rank when all are past ``restarts_run``."""
+    if (store := _jobs_store()) is not None:
+        store.set(str(run.path), "")
 
 
-def _started(pid: int) -> str:
-    """Return when a process started, in clock ticks since the computer did; empty where /proc is missing."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    return ""
+def agent_listens() -> bool:
+    """Return whether torchrun's agent keeps the store at the main address."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _jobs_store() -> Store | None:
+    """Connect to the store of torchrun's agents; None outside of torchrun."""
+    if not agent_listens():
+        return None
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False, timeout=CONNECT_TIMEOUT, wait_for_workers=False)
+    return PrefixStore("bionemo/begun", store)

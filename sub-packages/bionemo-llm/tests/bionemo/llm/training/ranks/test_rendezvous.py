@@ -4,13 +4,18 @@
 
 import os
 import socket
+import time
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from torch.distributed import TCPStore
 
 from bionemo.core.errors import ParallelismError
 from bionemo.llm.training.ranks.rendezvous import meet
+from bionemo.llm.training.ranks.restarts import leave_job, restarts_run
+from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.testing.megatron_parallel_state_utils import find_free_network_port
 from bionemo.testing.multiprocess import run_on_ranks
 
@@ -53,6 +58,39 @@ def meet_unless_rank_one() -> str:
     with pytest.raises(ParallelismError) as caught:
         meet(environment(), settings={}, timeout=timedelta(seconds=1))
     return str(caught.value)
+
+
+def two_attempts(run: RunDirectory) -> list[str]:
+    """As torchrun restarts the ranks of two nodes: its store stays, and each node has its own count of restarts."""
+    own = environment()
+    rank = own.global_rank()
+    agent = TCPStore(own.main_address, own.main_port, is_master=rank == 0, wait_for_workers=False)
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    heard = []
+    for attempt in range(2):
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt * rank)
+        resumes = restarts_run(run)
+        time.sleep(0.5 * rank)  # what rank 1 has left before must not be taken for it
+        store = meet(own, settings={"resumes": resumes}, timeout=timedelta(seconds=20))
+        store.set(f"word/{rank}", f"of rank {rank}, attempt {attempt}, resumes {resumes}")
+        heard.append(store.get(f"word/{1 - rank}").decode())
+        if rank == 0:
+            leave_job(run)
+            store.set("begun", "")
+        store.get("begun")
+    if rank == 1:
+        agent.set("end", "")
+    else:
+        agent.get("end")  # the store lives here
+    return heard
+
+
+def test_ranks_that_are_restarted_meet_anew_and_resume_what_their_job_began(tmp_path: Path) -> None:
+    for rank, heard in enumerate(run_on_ranks(2, two_attempts, RunDirectory(tmp_path), process_group=False)):
+        assert heard == [
+            f"of rank {1 - rank}, attempt {n}, resumes {resumes}" for n, resumes in enumerate((False, True))
+        ]
+    assert not restarts_run(RunDirectory(tmp_path))  # nor does a process outside of torchrun
 
 
 def test_ranks_meet_and_the_store_carries_on() -> None:
