@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch.distributed import TCPStore
 import torch
+from torch.distributed import TCPStore
 
 from bionemo.core.config import parse
 from bionemo.core.errors import BionemoError, CheckpointError, ConfigError

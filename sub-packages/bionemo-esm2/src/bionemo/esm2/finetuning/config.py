@@ -15,7 +15,7 @@ from bionemo.esm2.embedding.config import InferESM2Config
 from bionemo.esm2.finetuning.head_config import HEAD_KINDS, HeadKind, Level, TargetKind
 from bionemo.esm2.train_config import TrainESM2Config
 from bionemo.esm2.variants.config import ScoreVariantsESM2Config
-from bionemo.llm.flag_groups import ComputeFlags, FineTuningFlags, ModelSourceFlags, OptimizationFlags
+from bionemo.llm.flag_groups import ComputeFlags, FineTuningFlags, ModelSourceFlags, OptimizationFlags, StrategyFlags
 from bionemo.llm.training.config import PretrainConfig, flag
 
 
@@ -50,7 +50,7 @@ class LabeledFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneESM2Config(LabeledFlags, ComputeFlags, RunFlags):
+class FinetuneESM2Config(LabeledFlags, StrategyFlags, ComputeFlags, RunFlags):
     """Fine-tune ESM-2 to predict labels of proteins or of their residues."""
 
     exclusive: ClassVar[Exclusive] = (

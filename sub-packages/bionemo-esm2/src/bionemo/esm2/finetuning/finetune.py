@@ -41,6 +41,10 @@ from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.config import flag
 from bionemo.llm.training.lr_finder import draw_range_test, find_learning_rate
+from bionemo.llm.training.ranks.fine_tuning import check_strategy
+from bionemo.llm.training.ranks.lost_ranks import ending_together
+from bionemo.llm.training.ranks.restarts import leave_job, resuming_restarts
+from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resume import find_resume_point
 from bionemo.llm.training.run_directory import RunDirectory
 from bionemo.llm.training.run_log import run_log
@@ -79,12 +83,14 @@ def finetune(config: FinetuneESM2Config) -> Path:
     check_ranks(config.num_gpus, config.num_nodes)
     accelerator = resolve_accelerator(config.accelerator)
     check_gpus(accelerator, config.num_gpus)
+    check_strategy(config, resolve_precision(config.precision, accelerator))
     for name in MEGATRON_FIELDS:
         if getattr(config, name) != FinetuneESM2Config.__dataclass_fields__[name].default:
             logger.info("%s: has no effect here, it belongs to model parallelism", flag(name))
     if config.min_seq_length is not None:
         logger.warning("--min-seq-length %d is ignored: batches are packed, nothing is padded.", config.min_seq_length)
     run = RunDirectory(config.result_dir / config.experiment_name)
+    config = resuming_restarts(config, run)
     resume = config.resume_if_exists or config.resume_from is not None
     with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
         started = time.monotonic()
@@ -101,9 +107,10 @@ def finetune(config: FinetuneESM2Config) -> Path:
         check_monitor(config, examples.head)
         log_start(job)
         held_out = []
-        for fold, split in splits_of(config, examples):
-            fold_run = run if fold is None else RunDirectory(run.path / f"fold-{fold}")
-            held_out.append(train_one(job, split, fold_run, run.data_dir, fold))
+        with ending_together(current_lifeline):
+            for fold, split in splits_of(config, examples):
+                fold_run = run if fold is None else RunDirectory(run.path / f"fold-{fold}")
+                held_out.append(train_one(job, split, fold_run, run.data_dir, fold))
         if process_rank() == 0:
             scores = write_held_out(run.path, examples, HeldOut.joined(held_out))
             sys.stderr.write(summary(run, scores, seconds=time.monotonic() - started) + "\n")
@@ -128,6 +135,7 @@ class RunFiles:
     def __call__(self) -> None:
         """Write ``config.yaml``, ``rejected.csv`` and the log."""
         if process_rank() == 0:
+            leave_job(self._run)
             write_text(self._run.config_path, to_yaml(self._config))
             write_rejected(self._run.path / REJECTED_NAME, self._examples.proteins.rejected)
         self._begin_log()

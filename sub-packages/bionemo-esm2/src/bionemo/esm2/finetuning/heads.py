@@ -180,6 +180,10 @@ class ESM2WithHead(nn.Module):
         assert isinstance(self.model.bert_config, ESM2Config)
         return self.model.bert_config
 
+    def units_of_sharding(self) -> list[nn.Module]:
+        """Modules that sharded ranks gather one at a time; the rest, with the head, is gathered as one more."""
+        return self.model.units_of_sharding()
+
     def forward_packed(self, batch: Mapping[str, Any]) -> Tensor:
         """Run a packed batch.
 

@@ -3,6 +3,7 @@
 """The model of a fine-tuning run: pretrained encoder, new or resumed head, and what of it is trained."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.head_layout import FinetunedConfig, FinetunedLayout, build_with_head, head_name
 from bionemo.esm2.finetuning.heads import ESM2WithHead
-from bionemo.esm2.finetuning.peft_adapter import ADAPTER_DIR, read_adapter, write_adapter
+from bionemo.esm2.finetuning.peft_adapter import ADAPTER_DIR, adapter_tensors, read_adapter, write_adapter
 from bionemo.esm2.model.hf_layout import ESM2Layout
 from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora
+from bionemo.llm.training.ranks.sharded_model import whole
 
 
 logger = logging.getLogger(__name__)
@@ -92,26 +94,28 @@ def saved_config(config: FinetuneESM2Config, module: ESM2WithHead) -> FinetunedC
     return FinetunedConfig(module.config, module.head_config, scale)
 
 
-class AdapterWriter:
-    """Writes the adapters of a run beside the merged model of each checkpoint.
+class AdapterGatherer:
+    """Gathers the adapters of a run, which are written beside the merged model of each checkpoint.
 
     Args:
         config: Settings of the command.
     """
 
     def __init__(self, config: FinetuneESM2Config) -> None:
-        self._write = partial(
-            write_adapter,
-            base_model=str(config.restore_from_checkpoint_path),
-            rank=config.lora_rank,
-            alpha=config.lora_alpha,
-        )
+        self._config = config
 
-    def __call__(self, directory: Path, module: nn.Module) -> None:
-        """Write ``adapter/`` into an unfinished checkpoint."""
+    def __call__(self, module: nn.Module) -> Callable[[Path], None]:
+        """Return what writes ``adapter/`` into an unfinished checkpoint; called on every rank of a sharded model."""
         assert isinstance(module, ESM2WithHead)
-        head = {}
+        tensors = adapter_tensors(module)
         if module.head_config.kind == "linear":
             state = module.state_dict()
             head = {head_name(n, module.head_config): t for n, t in state.items() if n.startswith("head.")}
-        self._write(directory, module, head=head)
+            tensors |= {f"base_model.model.{name}": whole(tensor) for name, tensor in head.items()}
+        return partial(
+            write_adapter,
+            tensors=tensors,
+            base_model=str(self._config.restore_from_checkpoint_path),
+            rank=self._config.lora_rank,
+            alpha=self._config.lora_alpha,
+        )

@@ -21,10 +21,12 @@ from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
 from bionemo.llm.checkpoints.hf_tensors import fuse_qkv, split_qkv
 from bionemo.llm.checkpoints.json_files import read_json
 from bionemo.llm.model.lora import LowRankUpdate, SeparateQKVUpdate
+from bionemo.llm.training.ranks.sharded_model import whole
 
 
 ADAPTER_DIR = "adapter"
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
 ORIGINAL = ".parametrizations.weight.original"
 HF_MODULES = {
     "self_attention.linear_qkv": "attention.self",
@@ -84,34 +86,39 @@ def adapters_of(module: nn.Module) -> Iterator[tuple[str, LowRankUpdate]]:
             yield prefix, part
 
 
-def write_adapter(
-    directory: Path, module: nn.Module, *, base_model: str, rank: int, alpha: float, head: Mapping[str, Tensor]
-) -> None:
+def adapter_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the adapters of an ESM-2 by their names in the file; of a sharded model every rank calls this.
+
+    Args:
+        module: The model with its adapters.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, update in adapters_of(module):
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = whole(update.down.detach())
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = whole(update.up.detach())
+    return tensors
+
+
+def write_adapter(directory: Path, *, tensors: Mapping[str, Tensor], base_model: str, rank: int, alpha: float) -> None:
     """Write ``adapter/`` into a checkpoint directory that is not visible yet.
 
     Args:
         directory: The unfinished checkpoint.
-        module: The model with its adapters.
+        tensors: Adapters by their names in the file, and the parameters of a head that transformers knows,
+            ``base_model.model.classifier.*``, where the model has one.
         base_model: Folder or name of the pretrained model.
         rank: Inner dimension of the adapters.
         alpha: Their scale, divided by the rank.
-        head: Parameters of a head that transformers knows, by its names ``classifier.*``; may be empty.
     """
-    tensors: dict[str, Tensor] = {}
-    names = set()
-    for name, update in adapters_of(module):
-        tensors[f"base_model.model.{name}.lora_A.weight"] = update.down
-        tensors[f"base_model.model.{name}.lora_B.weight"] = update.up
-        names.add(name)
-    for name, value in head.items():
-        tensors[f"base_model.model.{name}"] = value
+    head = {name for name in tensors if name.startswith(f"{PREFIX}classifier.")}
+    names = {name.removeprefix(PREFIX).partition(".lora_")[0] for name in tensors if name not in head}
     folder = directory / ADAPTER_DIR
     folder.mkdir()
     write_tensors(folder / WEIGHTS_FILE, tensors)
     kinds = "|".join(sorted({re.escape(name.split(".layer.")[1].partition(".")[2]) for name in names}))
     task = None
     if head:
-        task = "SEQ_CLS" if "classifier.dense.weight" in head else "TOKEN_CLS"
+        task = "SEQ_CLS" if f"{PREFIX}classifier.dense.weight" in head else "TOKEN_CLS"
     write_json(
         folder / CONFIG_FILE,
         {

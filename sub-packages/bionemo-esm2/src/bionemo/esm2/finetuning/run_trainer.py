@@ -9,24 +9,28 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from bionemo.core.config import to_mapping
 from bionemo.core.errors import ConfigError
+from bionemo.esm2.data.tokenizer import get_tokenizer
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.examples import Examples
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.head_layout import FinetunedLayout
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.esm2.finetuning.loss import HeadLoss, HeadMetrics, is_higher_better, metric_columns
-from bionemo.esm2.finetuning.model_setup import AdapterWriter
+from bionemo.esm2.finetuning.model_setup import AdapterGatherer
 from bionemo.esm2.finetuning.run_record import FinetuneRecord
 from bionemo.esm2.finetuning.steps import Steps
 from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
-from bionemo.llm.training.checkpoint_writer import CheckpointWriter, HuggingFaceSink
+from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.config import flag
 from bionemo.llm.training.early_stopping import EarlyStopping
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.pretrain import build_loggers
+from bionemo.llm.training.ranks.fine_tuning import build_strategy, checkpoint_sink, is_sharded
+from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.run_beginning import RunBeginning, installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of, optimizer_rows
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id
@@ -98,12 +102,22 @@ def build_run_trainer(
     )
     monitor = config.metric_to_monitor_for_checkpoints
     writer = MetricsWriter(run, steps.log, start_step=step, texts=loss.plot_texts, validation=metrics)
-    sink = HuggingFaceSink(
+    sharded = is_sharded(
+        config,
+        model.config,
+        get_tokenizer().vocab_size,
+        num_tokens=config.micro_batch_size * (int(job.examples.proteins.lengths.max()) + 2),
+        accelerator=job.accelerator,
+        precision=job.precision,
+    )
+    files = RunFiles(
         FinetunedLayout(),
         job.fingerprint,
         {"run_id": record.run_id, "precision": job.precision},
-        card=model_card(job, optimizer, model.head_config),
-        write_extra=AdapterWriter(config) if config.lora_finetune else None,
+        model_card(job, optimizer, model.head_config),
+    )
+    sink = checkpoint_sink(
+        files, sharded=sharded, gather_extra=AdapterGatherer(config) if config.lora_finetune else None
     )
     checkpoints = CheckpointWriter(
         run,
@@ -137,6 +151,9 @@ def build_run_trainer(
         gradient_clip=optimizer.gradient_clip,
         callbacks=[*callbacks, ProgressBar(writer)],
         loggers=build_loggers(config),
+        strategy=build_strategy(
+            config, model, sharded=sharded, precision=job.precision, settings=to_mapping(config), start_step=step
+        ),
     )
     if step:
         continue_from(trainer, step, trainer.accumulate_grad_batches)

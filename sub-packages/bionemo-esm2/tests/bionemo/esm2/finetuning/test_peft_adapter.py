@@ -14,7 +14,7 @@ from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.head_config import HeadConfig, Target
 from bionemo.esm2.finetuning.head_layout import FinetunedLayout, load_finetuned
 from bionemo.esm2.finetuning.heads import ESM2WithHead
-from bionemo.esm2.finetuning.model_setup import AdapterWriter, build_module, saved_config
+from bionemo.esm2.finetuning.model_setup import AdapterGatherer, build_module, saved_config
 from bionemo.esm2.finetuning.peft_adapter import adapters_of, read_adapter
 from bionemo.llm.checkpoints.hf_directory import save_checkpoint
 
@@ -48,7 +48,7 @@ def trained(config: FinetuneESM2Config, head: HeadConfig) -> ESM2WithHead:
 def saved(config: FinetuneESM2Config, module: ESM2WithHead, folder: Path) -> Path:
     def write_more(directory: Path) -> None:
         if config.lora_finetune:
-            AdapterWriter(config)(directory, module)
+            AdapterGatherer(config)(module)(directory)
 
     save_checkpoint(
         folder, saved_config(config, module), module.state_dict(), FinetunedLayout(), write_more=write_more

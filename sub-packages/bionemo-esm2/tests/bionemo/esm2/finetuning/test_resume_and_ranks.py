@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from bionemo.core.errors import ConfigError
 from bionemo.esm2.finetuning import loss as loss_module
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.finetune import finetune
-from bionemo.llm.checkpoints.hf_directory import read_tensors
+from bionemo.llm.checkpoints.hf_directory import read_json, read_tensors
+from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.llm.training.stop_requests import RunStopped
 from bionemo.testing.kills import kill_runner
@@ -97,12 +99,74 @@ def test_killed_and_rerun_writes_the_same_bytes(settings, tmp_path: Path, kills:
     assert written(run) == undisturbed
 
 
+def finetune_on_ranks(config: FinetuneESM2Config) -> Path:
+    run_on_ranks(config.num_gpus, finetune_all, config, process_group=False, timeout_s=300)
+    return config.result_dir / config.experiment_name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_frozen_layers": 1, "label_column": ("value", "kind"), "task_type": ("regression", "classification")},
+        {**LORA, "head": "linear"},
+        pytest.param({"fsdp_cpu_offload": True, "class_weights": "none"}, marks=pytest.mark.nightly),
+    ],
+    ids=["frozen layers", "adapters", "on the host"],
+)
+def test_sharded_ranks_train_as_one_process_and_resume_bit_for_bit(settings, tmp_path: Path, changes: dict) -> None:
+    """Ten steps; the run that is compared was stopped after four and resumed."""
+    values = {"num_steps": 10, "log_every_n_steps": 1, "val_check_interval": 5, "micro_batch_size": 8, **changes}
+    values["lr"] = 1e-3
+    sharded = {**values, "strategy": "fsdp", "num_gpus": 2, "resume_if_exists": True}
+    one = finetune(
+        settings(
+            result_dir=tmp_path / "one",
+            accumulate_grad_batches=2,
+            **{name: value for name, value in values.items() if name != "fsdp_cpu_offload"},
+        )
+    )
+    straight = finetune_on_ranks(settings(result_dir=tmp_path / "straight", **sharded))
+    config = settings(result_dir=tmp_path / "resumed", **sharded)
+    finetune_on_ranks(replace(config, early_stop_on_step=4))
+    resumed = finetune_on_ranks(config)
+    metrics = [read_metrics(run / "metrics.csv") for run in (one, straight, resumed)]
+    weights = [open_weights(run / "checkpoints" / "last") for run in (one, straight, resumed)]
+    assert metrics[0]["step"].tolist() == list(range(1, 11))
+    for name in metrics[0].keys() - {"tokens_per_s"}:
+        np.testing.assert_allclose(metrics[1][name], metrics[0][name], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(metrics[2][name], metrics[1][name], err_msg=name)
+    assert set(weights[0]) == set(weights[1])
+    for name in weights[0]:
+        torch.testing.assert_close(weights[1][name], weights[0][name], rtol=0.0, atol=1e-5)
+        assert torch.equal(weights[2][name], weights[1][name])
+    states = [read_json(run / "checkpoints/last/training_state/state.json") for run in (one, resumed)]
+    assert [state.get("strategy") for state in states] == [None, "fsdp"]
+    for name in ("predictions.csv", "checkpoints/last/adapter/adapter_model.safetensors"):
+        files = [run / name for run in (straight, resumed)]
+        assert files[0].exists() == (name == "predictions.csv" or "lora_rank" in changes)
+        assert not files[0].exists() or files[0].read_bytes() == files[1].read_bytes()
+    scores = [json.loads((run / "scores.json").read_text())["value"] for run in (one, resumed)]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder_frozen": True}, "--encoder-frozen: not with --strategy fsdp"),
+        ({"find_lr": True}, "--find-lr: not with --strategy fsdp"),
+        ({"fsdp_shard_size": 3, "num_gpus": 2}, "--fsdp-shard-size 3: does not divide the 2 ranks"),
+    ],
+)
+def test_what_sharded_ranks_cannot_do_is_refused(settings, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError if "num_gpus" not in changes else RuntimeError, match=message):
+        finetune(settings(strategy="fsdp", **changes))
+    assert not (tmp_path / "esm2-finetune").exists()
+
+
 def test_two_ranks_train_and_measure_as_one(settings, tmp_path: Path) -> None:
     values = {"num_epochs": 2, "label_column": ("value", "kind"), "task_type": ("regression", "classification")}
     one = finetune(settings(result_dir=tmp_path / "one", micro_batch_size=8, accumulate_grad_batches=2, **values))
-    config = settings(result_dir=tmp_path / "two", micro_batch_size=8, num_gpus=2, **values)
-    run_on_ranks(2, finetune_all, config, process_group=False, timeout_s=300)
-    two = tmp_path / "two" / "esm2-finetune"
+    two = finetune_on_ranks(settings(result_dir=tmp_path / "two", micro_batch_size=8, num_gpus=2, **values))
     first, second = (read_metrics(run / "metrics.csv") for run in (one, two))
     for name in ("step", "consumed_sequences", "train_loss", "val_loss", "val_spearman_value", "val_acc_kind"):
         np.testing.assert_allclose(first[name], second[name], rtol=2e-4, atol=1e-5, err_msg=name)

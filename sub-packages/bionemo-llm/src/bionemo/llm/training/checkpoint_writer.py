@@ -59,7 +59,8 @@ class HuggingFaceSink:
         fingerprint: Settings that a resumed run must share.
         record: Further plain values for the record, such as the run's id.
         card: Becomes the README.md of each checkpoint; None: there is none.
-        write_extra: Writes further files of the model, such as adapters, into the unfinished checkpoint.
+        gather_extra: Given the model, returns what writes further files of it, such as adapters, into the unfinished
+            checkpoint.
     """
 
     def __init__(
@@ -69,10 +70,10 @@ class HuggingFaceSink:
         record: Mapping[str, Any] | None = None,
         *,
         card: ModelCard | None = None,
-        write_extra: Callable[[Path, nn.Module], None] | None = None,
+        gather_extra: Callable[[nn.Module], Callable[[Path], None]] | None = None,
     ) -> None:
         self.layout, self.fingerprint, self.record, self.card = layout, fingerprint, dict(record or {}), card
-        self.write_extra = write_extra
+        self.gather_extra = gather_extra
 
     def save(
         self, path: Path, module: pl.LightningModule, metrics: Mapping[str, float], written: Callable[[], None]
@@ -91,8 +92,8 @@ class HuggingFaceSink:
                 )  # fmt: skip
                 if self.card is not None:
                     write_model_card(directory, self.card, reached(progress, metrics), name=path.name)
-                if self.write_extra is not None:
-                    self.write_extra(directory, model)
+                if self.gather_extra is not None:
+                    self.gather_extra(model)(directory)
 
             save_checkpoint(path, module.config, model.state_dict(), self.layout, write_more=write_more)
             written()

@@ -17,7 +17,6 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from bionemo.core.config import changed
 from bionemo.core.errors import ConfigError
 from bionemo.core.ranks import process_rank
 from bionemo.llm.checkpoints.training_state import check_fingerprint
@@ -28,7 +27,7 @@ from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.engine import Engine, build_engine
 from bionemo.llm.training.ranks.launch_variables import launch_variables_restored
 from bionemo.llm.training.ranks.lost_ranks import ending_together
-from bionemo.llm.training.ranks.restarts import restarts_run
+from bionemo.llm.training.ranks.restarts import resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.resume import (
@@ -70,10 +69,8 @@ def pretrain(resolved: ResolvedRun, task: PretrainTask) -> Path:
     """
     config = resolved.asked
     run = RunDirectory(config.result_dir / config.experiment_name)
-    if restarts_run(run):
-        begun_from = None if run.checkpoints() else config.resume_from  # it has gone on from there since
-        config = changed(config, resume_if_exists=True, resume_from=begun_from)
-        resolved = replace(resolved, asked=config)
+    config = resuming_restarts(config, run)
+    resolved = replace(resolved, asked=config)
     resume = config.resume_if_exists or config.resume_from is not None
     with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
         prepared = prepare_run(resolved, task, run, stops=stops, begin_log=begin_log)

@@ -11,6 +11,7 @@ another node caused).
 import logging
 import os
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from torch.distributed import (  # type: ignore[attr-defined]  # torch does not list them as exports
     PrefixStore,
@@ -18,11 +19,13 @@ from torch.distributed import (  # type: ignore[attr-defined]  # torch does not 
     TCPStore,
 )
 
+from bionemo.core.config import changed
 from bionemo.llm.training.run_directory import RunDirectory
 
 
 logger = logging.getLogger(__name__)
 
+ConfigT = TypeVar("ConfigT", bound=Any)
 CONNECT_TIMEOUT = timedelta(minutes=1)
 
 
@@ -37,6 +40,19 @@ def restarts_run(run: RunDirectory) -> bool:
     if is_own:
         logger.warning("%s: torchrun has restarted this run after a failure; resuming it", run.path)
     return is_own
+
+
+def resuming_restarts(config: ConfigT, run: RunDirectory) -> ConfigT:
+    """Return the settings of a command; where torchrun repeats it after a failure, they resume the run.
+
+    Args:
+        config: Has ``resume_if_exists`` and ``resume_from``, which counts until the run has a checkpoint of its own.
+        run: Folder of the run.
+    """
+    if not restarts_run(run):
+        return config
+    begun_from = None if run.checkpoints() else config.resume_from  # it has gone on from there since
+    return changed(config, resume_if_exists=True, resume_from=begun_from)
 
 
 def leave_job(run: RunDirectory) -> None:

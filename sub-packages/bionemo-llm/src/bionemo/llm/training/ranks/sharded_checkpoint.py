@@ -45,10 +45,13 @@ class ShardedModelParts:
 
     Args:
         files: What is beside the tensors.
+        gather_extra: Called on every rank; returns what writes further files of the model, on the first.
     """
 
-    def __init__(self, files: RunFiles) -> None:
-        self.files = files
+    def __init__(
+        self, files: RunFiles, gather_extra: Callable[[nn.Module], Callable[[Path], None]] | None = None
+    ) -> None:
+        self.files, self.gather_extra = files, gather_extra
         self._copies = HostCopies()
 
     def write_rest(self, folder: Path, module: pl.LightningModule, metrics: Mapping[str, float], name: str) -> None:
@@ -70,8 +73,11 @@ class ShardedModelParts:
             copies = self._copies.copy({piece.name: piece.tensor for piece in moments}, "moments")
             moments = [piece._replace(tensor=copies[piece.name]) for piece in moments]
         weights = own_layers(model, rank, num_ranks)
+        write_extra = None if self.gather_extra is None else self.gather_extra(model)
 
         def write(folder: Path) -> None:
+            if write_extra is not None and rank == 0:
+                write_extra(folder)
             write_pieces(folder / STATE_DIR / SHARDS_DIR, rank, moments)
             sync_path(folder / STATE_DIR / SHARDS_DIR / f"rank-{rank:05d}.safetensors")
             renamed = in_hf_layout(self.files.layout, config, weights, is_first=rank == 0)

@@ -7,7 +7,7 @@ forward and backward pass every parameter is a ``DTensor``, sharded along its fi
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -25,10 +25,6 @@ from torch.distributed.tensor import DTensor
 
 from bionemo.core.errors import CheckpointError
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
-
-
-if TYPE_CHECKING:
-    from bionemo.llm.model.biobert.model import MegatronBioBertModel
 
 
 Fill = Callable[[str, Tensor], None]
@@ -74,7 +70,7 @@ def build_mesh(device_type: str, world_size: int, shard_size: int | None) -> Dev
 
 
 def shard_model(
-    model: "MegatronBioBertModel",
+    model: nn.Module,
     mesh: DeviceMesh,
     *,
     compute_dtype: torch.dtype | None = None,
@@ -83,7 +79,8 @@ def shard_model(
     """Shard a model in place: each encoder layer by itself, then the rest.
 
     Args:
-        model: On the meta device or in memory; layers that are compiled or recomputed are so already.
+        model: On the meta device or in memory, with ``units_of_sharding`` and ``forward_packed``; layers that are
+            compiled or recomputed are so already.
         mesh: See ``build_mesh``.
         compute_dtype: Dtype of gathered parameters (mixed precision); gradients are reduced in float32. None: the
             parameters' own.
@@ -91,25 +88,25 @@ def shard_model(
     """
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     offload = CPUOffloadPolicy(pin_memory=torch.cuda.is_available()) if cpu_offload else OffloadPolicy()
-    for unit in model.units_of_sharding():
+    units: list[nn.Module] = model.units_of_sharding()  # type: ignore[operator]  # a method
+    for unit in units:
         fully_shard(unit, mesh=mesh, mp_policy=precision, offload_policy=offload, reshard_after_forward=True)
     fully_shard(model, mesh=mesh, mp_policy=precision, offload_policy=offload, reshard_after_forward=True)
     register_fsdp_forward_method(model, "forward_packed")
 
 
-def materialize(model: nn.Module, fill_from: WeightSource, device: torch.device, *, cpu_offload: bool = False) -> None:
+def materialize(model: nn.Module, fill_from: WeightSource, device: torch.device) -> None:
     """Allocate a sharded model's memory and fill it, one tensor at a time.
 
     Args:
         model: Sharded, on the meta device.
         fill_from: Gives the whole values.
-        device: Where the model is computed.
-        cpu_offload: Whether parameters stay on the host.
+        device: Where the parameters stay.
 
     Raises:
         CheckpointError: A parameter or buffer was not filled.
     """
-    model.to_empty(device="cpu" if cpu_offload else device)
+    model.to_empty(device=device)
     own: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     filled: set[str] = set()
 
@@ -126,10 +123,13 @@ def materialize(model: nn.Module, fill_from: WeightSource, device: torch.device,
         fill_from(fill)
     if missing := sorted(own.keys() - filled):
         raise CheckpointError(f"the weights lack {len(missing)} tensors of the model, first {missing[0]}.")
-    if cpu_offload:
-        for module in model.modules():
-            for name, buffer in module._buffers.items():
-                module._buffers[name] = None if buffer is None else buffer.to(device)
+
+
+def move_buffers(model: nn.Module, device: torch.device) -> None:
+    """Move buffers to where a model is computed, which may not be where its parameters stay."""
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else buffer.to(device)
 
 
 def fill_from_state(state: Mapping[str, Tensor]) -> WeightSource:
@@ -161,6 +161,11 @@ def shard_group(tensors: Iterable[Tensor]) -> dist.ProcessGroup | None:
 def local(tensor: Tensor) -> Tensor:
     """Return the part of a tensor on this rank: its rows where it is sharded, else all of it."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Gather a tensor where it is sharded; then every rank calls this."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor  # type: ignore[no-any-return]
 
 
 def like(whole: DTensor, rows: Tensor) -> DTensor:

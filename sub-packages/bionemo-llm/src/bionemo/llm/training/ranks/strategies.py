@@ -16,10 +16,9 @@ from lightning.fabric.utilities.seed import reset_seed
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.training.ranks.lost_ranks import Lifeline
 from bionemo.llm.training.ranks.rendezvous import meet
-from bionemo.llm.training.ranks.sharded_model import WeightSource, build_mesh, materialize, shard_model
+from bionemo.llm.training.ranks.sharded_model import WeightSource, build_mesh, materialize, move_buffers, shard_model
 
 
 if TYPE_CHECKING:
@@ -70,11 +69,11 @@ class RanksStrategy(DDPStrategy):
 
 
 class ShardedStrategy(RanksStrategy):
-    """Fully sharded data parallelism (FSDP2) of a model that is on the meta device until the ranks have met.
+    """Fully sharded data parallelism (FSDP2) of a model that is sharded when the ranks have met.
 
     Args:
-        model: The model, on the meta device.
-        weights: Gives its initial values.
+        model: The model, on the meta device, or on the host with its values.
+        weights: Gives the initial values of one on the meta device.
         shard_size: Ranks that share one copy; None: all.
         compute_dtype: Dtype of gathered parameters; None: their own.
         cpu_offload: Keep parameters and optimizer on the host.
@@ -86,8 +85,8 @@ class ShardedStrategy(RanksStrategy):
     def __init__(
         self,
         *,
-        model: MegatronBioBertModel,
-        weights: WeightSource,
+        model: nn.Module,
+        weights: WeightSource | None = None,
         shard_size: int | None = None,
         compute_dtype: torch.dtype | None = None,
         cpu_offload: bool = False,
@@ -105,8 +104,10 @@ class ShardedStrategy(RanksStrategy):
         self.accelerator.setup(trainer)
         mesh = build_mesh(self.root_device.type, self.world_size, self._shard_size)
         shard_model(self._sharded, mesh, compute_dtype=self._compute_dtype, cpu_offload=self._cpu_offload)
-        materialize(self._sharded, self._weights, self.root_device, cpu_offload=self._cpu_offload)
-        del self._weights
+        if self._weights is not None:
+            materialize(self._sharded, self._weights, torch.device("cpu") if self._cpu_offload else self.root_device)
+            del self._weights
+        move_buffers(self._sharded, self.root_device)
         self.setup_optimizers(trainer)
         self.setup_precision_plugin()
 
