@@ -98,7 +98,7 @@ def distributed_model_parallel_state(
         os.environ.setdefault("NCCL_TIMEOUT", _NCCL_TIMEOUT_S)
         os.environ["RANK"] = str(rank)
         has_cuda = torch.cuda.is_available()
-        alone = torch.distributed.HashStore() if world_size == 1 else None  # one process needs no port to meet on
+        alone = torch.distributed.HashStore() if world_size == 1 else None  # type: ignore[attr-defined]  # needs no port
         torch.distributed.init_process_group(
             backend if has_cuda else "gloo", store=alone, rank=rank, world_size=world_size
         )
