@@ -21,11 +21,10 @@ from typing import Any, Generic, TypeVar
 from bionemo.core._config_parser import distribution_of, version_line
 from bionemo.core.config import parse
 from bionemo.core.errors import EXIT_FAILED_RUN, BionemoError, ConfigError
+from bionemo.core.interrupts import EXIT_INTERRUPTED, raise_on_interrupt
 from bionemo.core.openmp import prefer_short_spin
 from bionemo.core.ranks import process_rank
 
-
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
 ConfigT = TypeVar("ConfigT")
 
@@ -74,7 +73,9 @@ class Command(Generic[ConfigT]):
         prefer_short_spin()
         if self.prepare is not None:
             self.prepare()
-        result = _load_job(self.job)(config)
+        job = _load_job(self.job)
+        raise_on_interrupt()
+        result = job(config)
         if isinstance(result, int):
             return result
         if result is not None:
