@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bionemo.core.config import option
 from bionemo.core.errors import ConfigError
+from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import FlagGroup
 
 
@@ -56,6 +57,8 @@ class CompileFlags(FlagGroup):
 @dataclass(frozen=True, kw_only=True)
 class StrategyFlags(FlagGroup):
     """How several ranks of the lightning engine share a model."""
+
+    exclusive: ClassVar[Exclusive] = (("strategy=ddp", ("fsdp_shard_size", "fsdp_cpu_offload")),)
 
     strategy: Literal["auto", "ddp", "fsdp"] = option(
         "auto",

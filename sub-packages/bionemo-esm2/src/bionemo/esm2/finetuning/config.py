@@ -54,6 +54,7 @@ class FinetuneESM2Config(LabeledFlags, StrategyFlags, ComputeFlags, RunFlags):
     """Fine-tune ESM-2 to predict labels of proteins or of their residues."""
 
     exclusive: ClassVar[Exclusive] = (
+        *StrategyFlags.exclusive,
         ("valid_data_path", ("valid_fraction", "test_fraction", "split", "folds", *SPLIT_FIELDS)),
         ("folds", ("valid_fraction", "test_fraction", "keep", "resume_from")),
         ("split=random", SPLIT_FIELDS),

@@ -19,8 +19,7 @@ CHECKPOINTS, HARDWARE, PARALLEL = "checkpoints", "hardware", "model parallelism"
 OUTPUT, WANDB = "output", "Weights & Biases"
 
 SHAPE_FIELDS = ("num_layers", "hidden_size", "num_attention_heads", "ffn_hidden_size")
-OF_FSDP = ("fsdp_shard_size", "fsdp_cpu_offload")
-ASKS_FSDP = ("strategy=fsdp", *OF_FSDP)
+ASKS_FSDP = ("strategy=fsdp", "fsdp_shard_size", "fsdp_cpu_offload")
 ASKS_MEGATRON = (
     *("engine=megatron", "sequence_parallel", "use_distributed_optimizer", "decoder_first_pipeline_num_layers>1"),
     *("tensor_model_parallel_size>1", "pipeline_model_parallel_size>1", "context_parallel_size>1"),
@@ -51,10 +50,10 @@ class PretrainConfig(StrategyFlags, ComputeFlags, RunFlags):
     )
 
     exclusive: ClassVar[Exclusive] = (
+        *StrategyFlags.exclusive,
         ("tokens_per_batch", ("micro_batch_size",)),
         ("pack=False", ("tokens_per_batch",)),
         ("disable_checkpointing", ("save_interval", "resume_if_exists", "resume_from")),
-        ("strategy=ddp", OF_FSDP),
         *((one, ("strategy=ddp", *ASKS_FSDP, "engine=lightning")) for one in ASKS_MEGATRON),
         *((one, ("cuda_graphs", "precision=16-mixed")) for one in ASKS_FSDP),
         ("cuda_graphs", ("num_gpus>1", "num_nodes>1", "accumulate_grad_batches>1")),
