@@ -29,7 +29,7 @@ from bionemo.esm2.contacts.config import ContactsESM2Config
 from bionemo.esm2.contacts.picture import draw_contacts
 from bionemo.esm2.contacts.precision import contact_precision
 from bionemo.esm2.contacts.predictor import ContactPredictor
-from bionemo.esm2.contacts.structure import StructureContacts, structure_contacts
+from bionemo.esm2.contacts.structure import STRUCTURE_SUFFIXES, StructureContacts, structure_contacts
 from bionemo.esm2.data.fasta_policy import REJECTED_NAME, FastaSummary, RejectedFile
 from bionemo.esm2.embedding.protein_file import Protein, ProteinFile
 from bionemo.esm2.run_fingerprint import run_fingerprint
@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 CONFIG_NAME, PRECISION_NAME = "config.yaml", "precision.csv"
 MAP_NAME, PICTURE_NAME = "contacts.npz", "contacts.png"
 PRECISION_COLUMNS = ("row", "id", "method", "range", "top", "num_pairs", "precision")
-STRUCTURE_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
 WITHOUT_INFLUENCE = ("accelerator", "num_gpus", "num_nodes", "results_path", "data_path", "structure_path")
 """Settings that do not change the partitions."""
 

@@ -17,6 +17,8 @@ from bionemo.core.optional_deps import require
 
 CONTACT_DISTANCE = 8.0
 """Å between beta carbons, as CASP counts contacts."""
+STRUCTURE_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
+"""Endings of PDB and mmCIF files, ``.gz`` apart."""
 MIN_IDENTITY = 0.9
 """Fraction of the residues that a structure shows which must be those of the sequence."""
 
@@ -43,20 +45,8 @@ def structure_contacts(path: Path, sequence: str, chain: str | None = None) -> S
         FormatError: It is no structure, or holds no protein chain.
         DataError: There is no such chain, or none whose residues fit the sequence.
     """
-    gemmi: Any = require("gemmi", extra="bionemo-esm2[structure]")
-    if not path.is_file():
-        raise MissingFileError(f"{path}: there is no such file. Check the path.")
-    try:
-        structure = gemmi.read_structure(str(path))
-        structure.setup_entities()
-    except OSError as error:
-        raise DataFileError(f"{path}: cannot be read: {error}.") from error
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"{path}: is no PDB or mmCIF file: {' '.join(str(error).split())}.") from error
-    polymers = {found.name: found.get_polymer() for found in structure[0]} if len(structure) else {}
-    polymers = {name: polymer for name, polymer in polymers.items() if len(polymer)}
-    if not polymers:
-        raise FormatError(f"{path}: holds no protein chain.")
+    gemmi, structure = _read(path)
+    polymers = _polymers(structure, path)
     if chain is not None and chain not in polymers:
         raise DataError(f"{path}: no protein chain {chain!r}, found {', '.join(polymers)}.")
     best = 0.0
@@ -69,6 +59,44 @@ def structure_contacts(path: Path, sequence: str, chain: str | None = None) -> S
         f"{path}: no chain fits the sequence of {len(sequence)} residues: of the residues seen at most "
         f"{100 * best:.0f} % are the same, at least {100 * MIN_IDENTITY:.0f} % must be. Is it another protein?"
     )
+
+
+def chain_sequence(path: Path) -> str:
+    """Return the sequence of a structure's first protein chain: of its SEQRES records, else of the residues it shows.
+
+    Raises:
+        MissingFileError, DataFileError, FormatError: As `structure_contacts`.
+    """
+    gemmi, structure = _read(path)
+    polymer = next(iter(_polymers(structure, path).values()))
+    entity = structure.get_entity_of(polymer)
+    names = [] if entity is None else [gemmi.Entity.first_mon(name) for name in entity.full_sequence]
+    letters: str = gemmi.one_letter_code(names or [residue.name for residue in polymer.first_conformer()])
+    return letters.upper()
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    """Return gemmi and the structure of a file."""
+    gemmi: Any = require("gemmi", extra="bionemo-esm2[structure]")
+    if not path.is_file():
+        raise MissingFileError(f"{path}: there is no such file. Check the path.")
+    try:
+        structure = gemmi.read_structure(str(path))
+        structure.setup_entities()
+    except OSError as error:
+        raise DataFileError(f"{path}: cannot be read: {error}.") from error
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"{path}: is no PDB or mmCIF file: {' '.join(str(error).split())}.") from error
+    return gemmi, structure
+
+
+def _polymers(structure: Any, path: Path) -> dict[str, Any]:
+    """Return the protein chains of a structure's first model by name."""
+    polymers = {found.name: found.get_polymer() for found in structure[0]} if len(structure) else {}
+    polymers = {name: polymer for name, polymer in polymers.items() if len(polymer)}
+    if not polymers:
+        raise FormatError(f"{path}: holds no protein chain.")
+    return polymers
 
 
 def _aligned(gemmi: Any, polymer: Any, sequence: str) -> tuple[list[int], list[tuple[float, ...]], float]:

@@ -21,7 +21,8 @@ class EvaluateESM2Config(ModelSourceFlags, DeviceFlags):
     data_path: tuple[Path, ...] = option(
         group=DATA,
         help="Data sets: .csv, .tsv or .parquet files and folders of them. By their columns: classes of residues "
-        "(secondary_structure, ...), variants (mutant and DMS_score or score), splits as FLIP has them (target, set).",
+        "(secondary_structure, ...), variants (mutant and DMS_score or score), splits as FLIP has them (target, set). "
+        "PDB and mmCIF files of a folder are a set of contacts.",
     )
     results_path: Path = option_like(SharedFlags, "results_path")
     overwrite: bool = option_like(SharedFlags, "overwrite", False)

@@ -1,24 +1,27 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets in the forms that people have, told apart by their columns."""
+"""Data sets in the forms that people have: tables, told apart by their columns, and folders of structures."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.randomness import Stream, rng_for
+from bionemo.esm2.contacts.structure import STRUCTURE_SUFFIXES, StructureContacts, chain_sequence, structure_contacts
 from bionemo.esm2.data.fasta_policy import FastaSummary
+from bionemo.esm2.data.fasta_records import encode_sequence
 from bionemo.esm2.embedding.protein_file import ProteinFile
 
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["residue classes", "variants", "values"]
+T = TypeVar("T")
+Kind = Literal["residue classes", "variants", "values", "contacts"]
 
 STATE_COLUMNS = ("secondary_structure", "3state", "ss3", "8state", "ss8", "dssp")
 SCORE_COLUMNS = ("DMS_score", "score", "fitness")
@@ -39,9 +42,10 @@ class Dataset:
         path: The file.
         kind: What its labels are.
         sequences: P times token ids, a byte for each residue.
-        labels: P cells of the label column.
+        labels: P cells of the label column; none of contacts.
         splits: P cells of the column that says what is trained on; None: there is none.
         mutants: P variants as text; None for other kinds.
+        structures: P times the contacts of a structure; none for other kinds.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Dataset:
     labels: list[str]
     splits: list[str] | None = None
     mutants: list[str] | None = None
+    structures: list[StructureContacts] = field(default_factory=list)
 
 
 def find_datasets(paths: Sequence[Path], *, max_proteins: int, seed: int) -> list[Dataset]:
@@ -70,10 +75,14 @@ def find_datasets(paths: Sequence[Path], *, max_proteins: int, seed: int) -> lis
                 dataset = read_dataset(file, max_proteins=max_proteins, seed=seed)
                 if dataset is not None:
                     found.append(dataset)
+        structures = [file for file in files if file.name.removesuffix(".gz").endswith(STRUCTURE_SUFFIXES)]
+        if structures:
+            found.append(read_structures(path, drawn(structures, max_proteins, seed)))
     if not found:
         raise DataError(
             f"{', '.join(map(str, paths))}: no data set of a known form: a table with sequences and "
-            f"{STATE_COLUMNS[0]}, or mutant and {SCORE_COLUMNS[0]}, or {TARGET_COLUMNS[0]} and {SET_COLUMN}."
+            f"{STATE_COLUMNS[0]}, or mutant and {SCORE_COLUMNS[0]}, or {TARGET_COLUMNS[0]} and {SET_COLUMN}; or PDB "
+            "or mmCIF files."
         )
     return found
 
@@ -106,9 +115,7 @@ def read_dataset(path: Path, *, max_proteins: int, seed: int) -> Dataset | None:
     rows = [
         protein for protein in source.proteins(summary) if all(cell not in (None, "") for cell in protein.cells[:1])
     ]
-    if len(rows) > max_proteins:
-        chosen = np.sort(rng_for(seed, Stream.SPLIT).permutation(len(rows))[:max_proteins])
-        rows = [rows[number] for number in chosen]
+    rows = drawn(rows, max_proteins, seed)
     if not rows:
         raise DataError(f"{path}: has no usable row.")
     cells: Mapping[str, list[str]] = {
@@ -121,6 +128,27 @@ def read_dataset(path: Path, *, max_proteins: int, seed: int) -> Dataset | None:
         ]
     name = path.name.partition(".")[0]
     return Dataset(name, path, kind, [row.residues for row in rows], cells["labels"], splits, cells.get("mutants"))
+
+
+def read_structures(path: Path, files: Sequence[Path]) -> Dataset:
+    """Read the first protein chain of each structure."""
+    texts = [chain_sequence(file) for file in files]
+    return Dataset(
+        path.name.partition(".")[0],
+        path,
+        "contacts",
+        [encode_sequence(file, text) for file, text in zip(files, texts, strict=True)],
+        [],
+        structures=[structure_contacts(file, text) for file, text in zip(files, texts, strict=True)],
+    )
+
+
+def drawn(items: Sequence[T], max_items: int, seed: int) -> list[T]:
+    """Draw so many of some items at random, in their order; all where there are fewer."""
+    if len(items) <= max_items:
+        return list(items)
+    chosen = np.sort(rng_for(seed, Stream.SPLIT).permutation(len(items))[:max_items])
+    return [items[number] for number in chosen]
 
 
 def columns_of(path: Path) -> list[str]:

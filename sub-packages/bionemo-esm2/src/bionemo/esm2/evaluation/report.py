@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bionemo.core.files import write_bytes, write_json, write_text
-from bionemo.esm2.evaluation.tasks import TaskResult
+from bionemo.esm2.evaluation.figures import TaskResult
 
 
 MARKDOWN_NAME, JSON_NAME, PICTURE_NAME = "report.md", "report.json", "scores.png"

@@ -39,9 +39,11 @@ def run_evaluation(config: EvaluateESM2Config) -> Path:
     with atomic_directory(config.results_path, overwrite=config.overwrite) as folder:
         for dataset in progress_bar(datasets, unit="data set", description="Evaluating"):
             logger.info("%s: %s, %d proteins", dataset.path, dataset.kind, len(dataset.sequences))
-            results += evaluate(dataset, model, num_folds=config.num_folds, seed=config.seed)
-            for score in results[-1].scores:
-                logger.info("%s: %s: %s %.4f", dataset.name, score.method, score.metric, score.value)
+            found = evaluate(dataset, model, num_folds=config.num_folds, seed=config.seed)
+            for result in found:
+                for score in result.scores:
+                    logger.info("%s: %s: %s %.4f", result.task, score.method, score.metric, score.value)
+            results += found
         write_report(folder, str(config.checkpoint_path), results)
         write_text(folder / "config.yaml", to_yaml(config))
     return config.results_path / MARKDOWN_NAME

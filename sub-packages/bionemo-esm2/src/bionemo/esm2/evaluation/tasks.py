@@ -7,7 +7,6 @@ Letters: P proteins, R residues, C classes.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,9 @@ from bionemo.esm2.data.tokenizer import VOCABULARY
 from bionemo.esm2.embedding.embedder import EmbeddingOptions, ProteinEmbedder
 from bionemo.esm2.esm2 import ESM2
 from bionemo.esm2.evaluation.blosum import blosum_score
+from bionemo.esm2.evaluation.contacts import evaluate_contacts
 from bionemo.esm2.evaluation.datasets import Dataset
+from bionemo.esm2.evaluation.figures import TaskResult, accuracy_score, rank_score
 from bionemo.esm2.evaluation.linear_probe import LinearProbe, window_features
 from bionemo.esm2.evaluation.ridge import (
     composition,
@@ -29,38 +30,12 @@ from bionemo.esm2.evaluation.ridge import (
 )
 from bionemo.esm2.finetuning.kmer_clusters import cluster_sequences
 from bionemo.esm2.finetuning.splits import SPLIT_NAMES, held_out_group_split
-from bionemo.esm2.variants.metrics import spearman
 from bionemo.esm2.variants.mutations import infer_offset, parse_variant
 
 
 THREE_STATES = {**dict.fromkeys("HGI", "H"), **dict.fromkeys("EB", "E"), **dict.fromkeys("TSP~-C. ", "C")}
 CLUSTER_IDENTITY, HELD_OUT = 0.5, 0.2
 PROTEINS_PER_PART = 128
-BOOTSTRAPS = 200
-
-
-class Score(NamedTuple):
-    """One figure of one method on one data set."""
-
-    method: str
-    is_model: bool
-    """Whether it uses the ESM-2, rather than being a baseline."""
-    metric: str
-    value: float
-    low: float
-    high: float
-    """95 % interval by resampling proteins or variants."""
-
-
-class TaskResult(NamedTuple):
-    """All figures of one data set."""
-
-    dataset: str
-    task: str
-    """What was predicted, on what."""
-    num_train: int
-    num_held_out: int
-    scores: list[Score]
 
 
 def evaluate(dataset: Dataset, model: ESM2, *, num_folds: int, seed: int) -> list[TaskResult]:
@@ -77,6 +52,8 @@ def evaluate(dataset: Dataset, model: ESM2, *, num_folds: int, seed: int) -> lis
     """
     if dataset.kind == "variants":
         return [evaluate_variants(dataset, model, num_folds=num_folds, seed=seed)]
+    if dataset.kind == "contacts":
+        return evaluate_contacts(dataset, model, seed=seed)
     if dataset.kind == "values":
         return [evaluate_values(dataset, model, seed=seed)]
     states = set("".join(dataset.labels))
@@ -236,32 +213,3 @@ def parts_of(proteins: NDArray[np.int64]) -> Iterator[list[int]]:
     """Cut proteins into parts that are in memory at once."""
     for first in range(0, len(proteins), PROTEINS_PER_PART):
         yield proteins[first : first + PROTEINS_PER_PART].tolist()
-
-
-def accuracy_score(method: str, right: Sequence[NDArray[np.bool_]], *, is_model: bool, seed: int) -> Score:
-    """Return the accuracy over all residues; whole proteins are resampled for its interval."""
-    hits, sizes = (np.array(x, np.float64) for x in ([r.sum() for r in right], [len(r) for r in right]))
-
-    def measure(proteins: Any) -> float:
-        return float(hits[proteins].sum() / sizes[proteins].sum())
-
-    return Score(method, is_model, "accuracy", measure(slice(None)), *interval(measure, len(hits), seed))
-
-
-def rank_score(
-    method: str, scores: NDArray[np.float64], values: NDArray[np.float64], *, is_model: bool, seed: int
-) -> Score:
-    """Return Spearman's correlation."""
-
-    def measure(rows: Any) -> float:
-        return spearman(scores[rows], values[rows])
-
-    return Score(method, is_model, "Spearman", measure(slice(None)), *interval(measure, len(values), seed))
-
-
-def interval(measure: Any, num_items: int, seed: int) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of a figure over resampled items."""
-    rng = rng_for(seed, Stream.SPLIT, index=num_items)
-    found = [measure(rng.integers(0, num_items, num_items)) for _ in range(BOOTSTRAPS)]
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return float(low), float(high)

@@ -70,8 +70,8 @@ def cluster_sequences(sequences: Sequence[bytes], *, identity: float) -> NDArray
             shared.update(representatives.get(word, ()))
         is_alone = True
         for representative, count in shared.items():
-            if count < min(_MIN_SHARED, len(words)):
-                continue
+            if count < min(_MIN_SHARED, len(words)) or K * count < needed * len(sequence):
+                continue  # each shared k-mer covers K residues at most
             if coverage(words, kmers_of(sequences[representative]), len(sequence)) >= needed:
                 parent[root(place)] = root(representative)
                 is_alone = False

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bionemo.esm2 import ESM2
 from bionemo.esm2.api import build_esm2, load_esm2, save_esm2
 from bionemo.esm2.data.tokenizer import get_tokenizer
 from bionemo.esm2.evaluation.blosum import BLOSUM62, ORDER
@@ -98,6 +99,43 @@ def test_the_report_holds_three_kinds_of_data_and_their_baselines(model: Path, t
     assert Counter(line.split(":")[0] for line in text.splitlines() if line.startswith("## "))["## assay"] == 1
     assert main([*arguments, "--results-path", str(tmp_path / "report")]) != 0
     assert "report" in capsys.readouterr().err
+
+
+def test_structures_of_a_folder_are_a_set_of_contacts(model: Path, tmp_path: Path) -> None:
+    gemmi = pytest.importorskip("gemmi")
+    sequence = "".join(np.random.default_rng(0).choice(list(LETTERS), 60))
+    chain, folder = gemmi.Chain("A"), tmp_path / "chains"
+    for place, letter in enumerate(sequence):  # a hairpin: i and 59 - i are 5 Å apart, neighbors 3 Å
+        residue = gemmi.Residue()
+        residue.name, residue.seqid = (
+            gemmi.expand_one_letter(letter, gemmi.ResidueKind.AA),
+            gemmi.SeqId(place + 1, " "),
+        )
+        residue.entity_type = gemmi.EntityType.Polymer
+        for name in ("CA", "CB"):
+            atom = gemmi.Atom()
+            atom.name, atom.element = name, gemmi.Element("C")
+            atom.pos = gemmi.Position(3.0 * min(place, 59 - place), 5.0 * (place >= 30), 0.0)
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    structure = gemmi.Structure()
+    structure.add_model(gemmi.Model(1))
+    structure[0].add_chain(chain)
+    structure.setup_entities()
+    folder.mkdir()
+    (folder / "hairpin.pdb").write_text(structure.make_pdb_string())
+    arguments = ["--checkpoint-path", str(model), "--data-path", str(folder), "--accelerator", "cpu"]
+    assert main([*arguments, "--results-path", str(tmp_path / "report")]) == 0
+    results = json.loads((tmp_path / "report" / "report.json").read_text())["results"]
+    found = {result["task"].split()[-1]: {s["method"]: s["value"] for s in result["scores"]} for result in results}
+    # Within 8 Å are i + j of 57 to 61. Of the pairs 24 apart these are two, of those 25 apart three.
+    baseline = {top: values.pop("nearest in the sequence") for top, values in found.items()}
+    assert baseline == {"L": pytest.approx(5 / 60), "L/2": pytest.approx(2 / 30), "L/5": 0.0}
+    predicted = ESM2.from_pretrained(model, device="cpu").predict_contacts(sequence)
+    pairs = sorted((-predicted[i, j], i, j) for i in range(60) for j in range(i + 24, 60))
+    for top, number in (("L", 60), ("L/2", 30), ("L/5", 12)):
+        expected = np.mean([57 <= i + j <= 61 for _, i, j in pairs[:number]])
+        assert found[top] == {"contacts by jacobian": pytest.approx(expected)}
 
 
 def test_no_data_set_is_one_line(model: Path, tmp_path: Path, capsys) -> None:
