@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")  # not once: libraries that tests use set the number too
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

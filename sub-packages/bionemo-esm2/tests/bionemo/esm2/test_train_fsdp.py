@@ -152,6 +152,16 @@ def test_a_thread_writes_the_checkpoints_of_one_process_too(fasta: Path, one_pro
 
 
 @pytest.mark.nightly
+def test_one_process_keeps_its_threads_and_its_environment(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, threads = dict(os.environ), torch.get_num_threads()
+    train(tiny(fasta, tmp_path, strategy="fsdp", num_steps=1))
+    assert torch.get_num_threads() == threads
+    assert os.environ.keys() - before.keys() <= {"TORCHINDUCTOR_CACHE_DIR"}
+
+
 def test_other_numbers_of_ranks_consume_every_pack_once(fasta: Path, tmp_path: Path) -> None:
     """Two steps on 4 ranks, two on 2, two on 3: the 18 packs that one process consumes in 18 steps."""
     done = 0

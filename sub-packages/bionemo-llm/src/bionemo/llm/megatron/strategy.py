@@ -21,6 +21,7 @@ from megatron.core.distributed import DistributedDataParallelConfig
 from bionemo.core.errors import BionemoError
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.megatron.nemo_imports import require_nemo
+from bionemo.llm.training.ranks.launch import LaunchesSeveral
 from bionemo.llm.training.ranks.rendezvous import meet
 
 
@@ -124,7 +125,7 @@ def _step_class() -> type:
 def _strategy_class() -> type:
     from nemo.lightning.pytorch.strategies import MegatronStrategy
 
-    class BionemoMegatronStrategy(MegatronStrategy):  # type: ignore[misc]  # nemo has no types
+    class BionemoMegatronStrategy(LaunchesSeveral, MegatronStrategy):  # type: ignore[misc]  # nemo has no types
         """NeMo's strategy with a checked start, a guard against NaN, and nothing left behind."""
 
         def __init__(

@@ -25,7 +25,7 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.engine import Engine, build_engine
-from bionemo.llm.training.ranks.launch_variables import launch_variables_restored
+from bionemo.llm.training.ranks.launch import launch_variables_restored
 from bionemo.llm.training.ranks.lost_ranks import ending_together
 from bionemo.llm.training.ranks.restarts import resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline

@@ -16,6 +16,7 @@ from lightning.fabric.utilities.seed import reset_seed
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
+from bionemo.llm.training.ranks.launch import LaunchesSeveral
 from bionemo.llm.training.ranks.lost_ranks import Lifeline
 from bionemo.llm.training.ranks.rendezvous import meet
 from bionemo.llm.training.ranks.sharded_model import WeightSource, build_mesh, materialize, move_buffers, shard_model
@@ -29,7 +30,7 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """Of each collective: a rank may write a checkpoint, or compile, while the others wait."""
 
 
-class RanksStrategy(DDPStrategy):
+class RanksStrategy(LaunchesSeveral, DDPStrategy):
     """Data parallelism: every rank has the whole model, gradients are averaged.
 
     Args:

@@ -1,13 +1,31 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environment variables by which Lightning's and NeMo's launchers tell a process its rank and where ranks meet."""
+"""A run of one process is not launched: no threads are set for it, and no variable of a launch stays behind."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 LAUNCH_VARIABLES = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+"""By which Lightning's and NeMo's launchers tell a process its rank and where ranks meet."""
+
+
+class LaunchesSeveral:
+    """Mixin for strategies of Lightning, before the strategy: its launcher is for more than one process.
+
+    It starts the other processes, and then also sets ``OMP_NUM_THREADS``, this process's number of threads (the last
+    digits of sums depend on it) and its rank, which a later run in this process would take for a launch.
+    """
+
+    num_processes: int
+    num_nodes: int
+
+    def _configure_launcher(self) -> None:
+        if self.num_processes * self.num_nodes > 1:
+            strategy: Any = super()
+            strategy._configure_launcher()
 
 
 @contextmanager
