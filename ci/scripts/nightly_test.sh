@@ -31,4 +31,5 @@ stage packages-install-alone "$PYTHON_PLAIN" ci/scripts/check_installable.py \
     "bionemo-testing[lightning]" bionemo-example_model
 stage fw-installs-alone "$PYTHON_NEMO" ci/scripts/check_installable.py bionemo-fw
 stage esm2-from-the-index "$PYTHON_PLAIN" ci/scripts/check_installable.py --download bionemo-esm2
+stage files-of-newer-releases "$PYTHON_PLAIN" ci/scripts/check_newer_files.py
 finish
