@@ -228,23 +228,26 @@ def test_a_partition_is_calculated_while_the_one_before_is_written(tmp_path: Pat
     assert threading.get_ident() not in written
 
 
-@pytest.mark.parametrize("broken", ["calculate", "write", "stream"])
+@pytest.mark.parametrize("broken", ["calculate", "write", "stream", "last write"])
 def test_an_error_of_any_thread_ends_the_run(tmp_path: Path, broken: str) -> None:
-    def fail(name: str, number: int) -> None:
-        if name == broken and number == 9:
+    parts = list(stream())
+    failing = parts[2] if broken != "last write" else parts[-1]
+
+    def fail(name: str, part: list[int]) -> None:
+        if broken.endswith(name) and part == failing:
             raise OSError("no space left")
 
     def numbers() -> Iterator[list[int]]:
         for part in stream():
-            fail("stream", part[0])
+            fail("stream", part)
             yield part
 
     def write(numbers: list[int], result: int, folder: Path) -> None:
-        fail("write", numbers[0])
+        fail("write", numbers)
         write_squares(numbers, folder)
 
     with pytest.raises(OSError, match="no space left"), partitioned_output(tmp_path / "out", FINGERPRINT) as output:
-        output.compute(numbers(), write, calculate=lambda part: fail("calculate", part[0]))
+        output.compute(numbers(), write, calculate=lambda part: fail("calculate", part))
     kept = sorted(path.name for path in (tmp_path / "out.incomplete").glob("partition-*"))
     assert kept[:2] == ["partition-000000", "partition-000001"]
-    assert "partition-000002" not in kept
+    assert f"partition-{parts.index(failing):06d}" not in kept
