@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning of Geneformer: labeled cells or genes, a head, and the training engine of pretraining.
 
-A run folder holds ``model/``, ``metrics.csv`` and ``loss.png`` of the training (in cross-validation in ``fold-N/``),
-``predictions.csv`` of what was held out, and ``scores.json``.
+A run folder holds ``model/``, ``checkpoints/`` to resume from, ``metrics.csv`` and ``loss.png`` of the training (in
+cross-validation in ``fold-N/``), ``predictions.csv`` of what was held out, and ``scores.json``.
 """
 
 import csv
+import hashlib
 import io
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.config import to_yaml
+from bionemo.core.config import changed, to_mapping, to_yaml
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json, write_text
 from bionemo.core.ranks import process_rank
@@ -35,27 +35,41 @@ from bionemo.geneformer.data.labels import (
 )
 from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
-from bionemo.geneformer.head_training import HeadTraining, Predictions, train_head
+from bionemo.geneformer.head_training import Predictions, absorb_scale, build_loss, scores
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.model import GeneformerMaskedLM
-from bionemo.geneformer.scores import classification_scores, regression_scores
+from bionemo.geneformer.model.standardization import absorb_standardization
+from bionemo.geneformer.run_trainer import Job, chosen_checkpoint, predict_held_out, prepared, restore, train_head
 from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
+from bionemo.llm.checkpoints.model_source import model_fingerprint
+from bionemo.llm.checkpoints.training_state import check_fingerprint, read_training_state
 from bionemo.llm.data.splits import split_train_valid, stratified_folds, stratified_split
 from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora, merge_lora
 from bionemo.llm.training.config import flag
+from bionemo.llm.training.ranks.fine_tuning import check_strategy
 from bionemo.llm.training.ranks.lost_ranks import ending_together
+from bionemo.llm.training.ranks.restarts import leave_job, resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
+from bionemo.llm.training.resume import find_resume_point
 from bionemo.llm.training.run_beginning import installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of
 from bionemo.llm.training.run_directory import RunDirectory
-from bionemo.llm.training.run_log import log_file
+from bionemo.llm.training.run_log import run_log
+from bionemo.llm.training.stop_requests import stop_requests
 from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)
+
+FINGERPRINT_FIELDS = (
+    *"task_type label_column pooling head_dropout standardize_cells class_weights encoder_frozen".split(),
+    *"num_frozen_layers lora_finetune lora_rank lora_alpha num_epochs lr warmup_steps weight_decay".split(),
+    *"micro_batch_size accumulate_grad_batches seed folds valid_fraction seq_length early_stopping_patience".split(),
+)
+"""Settings that a resumed run must share."""
 
 
 class Examples(NamedTuple):
@@ -93,30 +107,50 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
     check_flags(config)
     pretrained = load_geneformer(config.restore_from_checkpoint_path)
     config = resolve(config, pretrained)
+    precision = resolve_precision(config.precision, config.accelerator)
+    check_strategy(config, precision)
     dictionaries = read_model_dictionaries(
         config, pretrained.dictionaries, pretrained.config, config.restore_from_checkpoint_path
     )
     examples, valid_examples = read_examples(config, dictionaries)
     run = RunDirectory(config.result_dir / config.experiment_name)
-    is_first = process_rank() == 0
-    if is_first:
-        run.prepare(resume=False)
-        write_text(run.config_path, to_yaml(config))
-    with log_file(run.log_path), ending_together(current_lifeline):
+    config = resuming_restarts(config, run)
+    resume = config.resume_if_exists or config.resume_from is not None
+    with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
+
+        def begin() -> None:
+            if process_rank() == 0:
+                leave_job(run)
+                write_text(run.config_path, to_yaml(config))
+            begin_log()
+
+        fingerprint = fingerprint_of(config, examples, valid_examples)
+        job = Job(config, precision, fingerprint, stops, begin)
         held_out = []
-        for fold, split in splits(config, examples, valid_examples):
-            folder = run.path if fold is None else run.path / f"fold-{fold}"
-            module, predictions = train_one(config, dictionaries, examples, valid_examples, split, folder, fold)
-            held_out.append(predictions)
-            if not is_first:
-                continue
-            card = finetuning_card(config, len(split.train_cells), len(split.valid_cells))
-            results = scores(module.head_config, predictions)
-            write_card = partial(write_model_card, card=card, metrics=results, name="model")
-            save_finetuned(module, folder / "model", write_more=write_card)
-        if is_first:
+        with ending_together(current_lifeline):
+            for fold, split in splits(config, examples, valid_examples):
+                folder = run if fold is None else RunDirectory(run.path / f"fold-{fold}")
+                held_out.append(train_one(job, dictionaries, examples, valid_examples, split, folder, fold))
+        if process_rank() == 0:
             write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
     return run.path
+
+
+def fingerprint_of(
+    config: FinetuneGeneformerConfig, examples: Examples, valid_examples: Examples | None
+) -> dict[str, Any]:
+    """Return settings, labels and weights that a resumed run must share."""
+    settings = to_mapping(config)
+    cells = hashlib.sha256()
+    for part in (examples, valid_examples):
+        if part is not None:
+            cells.update(np.ascontiguousarray(part.usable).tobytes() + np.ascontiguousarray(part.labels).tobytes())
+    return {
+        **{name: settings[name] for name in FINGERPRINT_FIELDS},
+        "cells": cells.hexdigest(),
+        "weights": model_fingerprint(config.restore_from_checkpoint_path),
+        "num_gpus": config.num_gpus * config.num_nodes,
+    }
 
 
 def finetuning_card(config: FinetuneGeneformerConfig, num_train_cells: int, num_valid_cells: int) -> ModelCard:
@@ -154,7 +188,7 @@ def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) ->
     accelerator = resolve_accelerator(config.accelerator)
     check_gpus(accelerator, config.num_gpus)
     changes: dict[str, Any] = {"seq_length": config.seq_length or positions, "accelerator": accelerator}
-    return replace(config, **changes)
+    return changed(config, **changes)
 
 
 def read_examples(config: FinetuneGeneformerConfig, dictionaries: Dictionaries) -> tuple[Examples, Examples | None]:
@@ -240,15 +274,20 @@ def splits(
 
 
 def train_one(
-    config: FinetuneGeneformerConfig,
+    job: Job,
     dictionaries: Dictionaries,
     examples: Examples,
     valid_examples: Examples | None,
     split: Split,
-    folder: Path,
+    run: RunDirectory,
     fold: int | None,
-) -> tuple[GeneformerWithHead, Predictions]:
-    """Train one model from the pretrained one, and predict what was held out."""
+) -> Predictions:
+    """Train one model from the pretrained one, save it, and predict what was held out.
+
+    Returns:
+        On the first rank the predictions of the epoch that counts; on others none.
+    """
+    config = job.config
 
     def dataset(part: Examples, cells: NDArray[np.int64], genes: NDArray[np.int64] | None) -> LabeledCellDataset:
         assert config.seq_length is not None
@@ -264,36 +303,44 @@ def train_one(
             sequences_multiple=1,
         )
 
-    module = build_module(config, dictionaries, examples.head, seed=config.seed + (fold or 0))
-    settings = HeadTraining(
-        num_epochs=config.num_epochs,
-        cells_per_micro_batch=config.micro_batch_size,
-        accumulate=config.accumulate_grad_batches,
-        lr=config.lr,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        keep_best=config.keep == "best" and fold is None,
-        balance_classes=config.class_weights == "balanced",
-        standardize=config.standardize_cells,
-        seed=config.seed,
-        accelerator=config.accelerator,
-        precision=resolve_precision(config.precision, config.accelerator),
-        num_workers=config.num_dataset_workers,
-        devices=config.num_gpus,
-        num_nodes=config.num_nodes,
-    )
+    def untrained() -> GeneformerWithHead:
+        seed = config.seed + (fold or 0)
+        return prepared(build_module(config, dictionaries, examples.head, seed=seed), config)
+
+    point = find_resume_point(config, run, read_training_state)
+    module = untrained()
+    if point is not None:
+        check_fingerprint(point.state, job.fingerprint, point.checkpoint)
+        logger.info("resuming from step %d (checkpoint %s)", point.state.progress.step, point.checkpoint)
+        restore(module, point.checkpoint)
+    if fold is not None and process_rank() == 0:
+        run.path.mkdir(exist_ok=True)
     train_data = dataset(examples, split.train_cells, split.train_genes)
     valid_data = dataset(valid_examples or examples, split.valid_cells, split.valid_genes)
-    predictions = train_head(module, train_data, valid_data, settings, folder)
+    state = None if point is None else point.state
+    train_head(job, module, train_data, valid_data, run, resume=state)
+    job.stops.has_work = False  # all is saved: a signal ends the predictions at once
+    if process_rank() != 0:
+        return Predictions.nothing()
+    module = untrained()
+    restore(module, chosen_checkpoint(config, run))
+    loss = build_loss(module, train_data, balance_classes=config.class_weights == "balanced")
+    predictions = predict_held_out(job, module, valid_data, loss)
+    absorb_standardization(module)
+    absorb_scale(module, loss)
     merge_lora(module.model)
+    results = scores(module.head_config, predictions)
+    card = finetuning_card(config, len(split.train_cells), len(split.valid_cells))
+    write_card = partial(write_model_card, card=card, metrics=results, name="model")
+    save_finetuned(module.eval(), run.path / "model", overwrite=True, write_more=write_card)
     logger.info(
         "%s: %d training and %d held-out cells, %s",
         "fine-tuned" if fold is None else f"fold {fold}",
         len(train_data),
         len(valid_data),
-        ", ".join(f"{name} {value:.4f}" for name, value in scores(module.head_config, predictions).items()),
+        ", ".join(f"{name} {value:.4f}" for name, value in results.items()),
     )
-    return module, predictions
+    return predictions
 
 
 def build_module(
@@ -313,13 +360,6 @@ def build_module(
         elif config.num_frozen_layers:
             freeze_layers(module.model, config.num_frozen_layers)
     return module.train()
-
-
-def scores(head: HeadConfig, predictions: Predictions) -> dict[str, float]:
-    """How well what was held out is predicted."""
-    if head.is_regression:
-        return regression_scores(predictions.truth, predictions.predicted)
-    return classification_scores(predictions.truth, predictions.predicted, len(head.classes))
 
 
 def write_results(folder: Path, examples: Examples, predictions: Predictions) -> None:

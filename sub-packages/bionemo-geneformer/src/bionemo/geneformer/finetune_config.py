@@ -11,7 +11,7 @@ from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
-from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, FineTuningFlags, OptimizationFlags
+from bionemo.llm.flag_groups import ComputeFlags, DeviceFlags, FineTuningFlags, OptimizationFlags, StrategyFlags
 from bionemo.llm.training.config import PretrainConfig, flag
 
 
@@ -19,12 +19,13 @@ DATA, TASK, TRAINING, HARDWARE, OUTPUT = "data", "task", "training", "hardware",
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFlags):
+class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, StrategyFlags, ComputeFlags, RunFlags):
     """Fine-tune Geneformer to predict labels of cells or genes, to a checkpoint that transformers opens."""
 
     exclusive: ClassVar[Exclusive] = (
+        *StrategyFlags.exclusive,
         ("valid_data_path", ("valid_fraction",)),
-        ("folds", ("valid_data_path", "valid_fraction", "keep")),
+        ("folds", ("valid_data_path", "valid_fraction", "keep", "resume_from")),
         ("encoder_frozen", ("lora_finetune", "num_frozen_layers")),
         ("lora_finetune", ("num_frozen_layers",)),
         ("lora_finetune=False", ("lora_rank", "lora_alpha")),
@@ -70,11 +71,18 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFla
     weight_decay: float = option_like(OptimizationFlags, "weight_decay", 0.001)
     micro_batch_size: int = option_like(SharedFlags, "micro_batch_size", 12, group=TRAINING)
     accumulate_grad_batches: int = option_like(PretrainConfig, "accumulate_grad_batches", 1, group=TRAINING)
+    early_stop_on_step: int | None = option_like(OptimizationFlags, "early_stop_on_step", None)
+    early_stopping_patience: int | None = option_like(FineTuningFlags, "early_stopping_patience", None)
     keep: Literal["best", "last"] = option_like(FineTuningFlags, "keep", "best")
     seed: int = option_like(SharedFlags, "seed", 42, group=TRAINING)
 
     precision: Literal["auto", "fp32", "bf16-mixed", "16-mixed"] = option_like(DeviceFlags, "precision", "auto")
     num_dataset_workers: int = option_like(SharedFlags, "num_dataset_workers", 0, group=HARDWARE)
+
+    resume_if_exists: bool = option_like(PretrainConfig, "resume_if_exists", False)
+    resume_from: Path | None = option_like(PretrainConfig, "resume_from", None)
+    save_interval: int | None = option_like(PretrainConfig, "save_interval", None)
+    save_every_minutes: float = option_like(PretrainConfig, "save_every_minutes", 10.0)
 
     experiment_name: str = option_like(RunFlags, "experiment_name", "geneformer-finetune")
 
@@ -92,6 +100,9 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, ComputeFlags, RunFla
             ("folds", 2),
             ("num_gpus", 1),
             ("num_nodes", 1),
+            ("early_stop_on_step", 1),
+            ("early_stopping_patience", 1),
+            ("save_interval", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -1,13 +1,9 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a head, and of what lies below it, on labeled cells: a few epochs of the Lightning engine."""
+"""What a head learns from labeled cells or genes: its loss, what it predicts, and how well."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -19,54 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from bionemo.geneformer.data.labels import LabeledCellDataset
-from bionemo.geneformer.model.heads import GeneformerWithHead
-from bionemo.geneformer.model.standardization import (
-    StandardizedPooler,
-    absorb_standardization,
-    standardize_cells,
-)
-from bionemo.geneformer.scores import classification_scores
+from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
+from bionemo.geneformer.model.standardization import StandardizedPooler
+from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
-from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
-from bionemo.llm.lightning import BionemoLightningModule
-from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.loss_plot import PlotTexts
-from bionemo.llm.training.optimizer import OptimizerConfig
-from bionemo.llm.training.ranks.strategies import RanksStrategy
-from bionemo.llm.training.run_directory import RunDirectory
-from bionemo.llm.training.trainer import build_trainer
-
-
-START_TIMEOUT = timedelta(minutes=10)
-"""How long ranks wait for each other at the start."""
-STATISTICS_CELLS = 2048
-"""Training cells whose mean and variance stand for all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadTraining:
-    """How a head is trained; `FinetuneGeneformerConfig` says what each means."""
-
-    num_epochs: int
-    cells_per_micro_batch: int
-    lr: float
-    warmup_steps: int | None
-    weight_decay: float
-    keep_best: bool
-    balance_classes: bool = False
-    standardize: bool = True
-    seed: int
-    accelerator: str
-    precision: str
-    num_workers: int = 0
-    accumulate: int = 1
-    devices: int = 1
-    num_nodes: int = 1
-
-    @property
-    def num_ranks(self) -> int:
-        """Processes that share the cells of a step, each with micro-batches of its own."""
-        return self.devices * self.num_nodes
+from bionemo.llm.training.step_accounting import accounting_of
 
 
 class Predictions(NamedTuple):
@@ -80,6 +34,11 @@ class Predictions(NamedTuple):
     """int64 classes or float32 values."""
     predicted: NDArray[Any]
     """The same."""
+
+    @classmethod
+    def nothing(cls) -> "Predictions":
+        """Return no predictions."""
+        return cls(np.zeros(0, np.int64), None, np.zeros(0), np.zeros(0))
 
     @classmethod
     def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
@@ -177,41 +136,34 @@ class HeadLoss:
         return Predictions.concatenate(kept)
 
 
-class EpochKeeper(pl.Callback):
-    """Takes the predictions of every validation, and remembers the weights of the best.
+class HeldOutScores:
+    """Scores of the held-out labels in each validation; see `bionemo.llm.training.callbacks.ValidationMetrics`.
 
     Args:
         loss: Where the predictions are.
-        num_classes: 0 for a regression; best is then the smallest validation loss, else the largest macro-F1.
-        keep_best: Whether the best epoch counts, rather than the last.
-        metrics: Knows the validation loss.
+        head: What is predicted.
+        num_ranks: Ranks that take the batches in turn.
     """
 
-    def __init__(self, loss: HeadLoss, num_classes: int, *, keep_best: bool, metrics: MetricsWriter) -> None:
-        self.loss, self.num_classes, self.keep_best, self.metrics = loss, num_classes, keep_best, metrics
-        self.predictions: Predictions | None = None
-        self._best = -math.inf
-        self._weights: dict[str, Tensor] | None = None
+    def __init__(self, loss: HeadLoss, head: HeadConfig, num_ranks: int) -> None:
+        self.loss, self.head, self.num_ranks = loss, head, num_ranks
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Compare this epoch with the best so far."""
-        predictions = self.loss.take(trainer.world_size)
-        if self.num_classes:
-            score = classification_scores(predictions.truth, predictions.predicted, self.num_classes)["macro_f1"]
-        else:
-            score = -self.metrics.latest["val_loss"]
-        if self.keep_best and self.predictions is not None and score <= self._best:
-            return
-        self._best, self.predictions = score, predictions
-        if self.keep_best:
-            trained = module.module
-            assert isinstance(trained, nn.Module)
-            self._weights = {name: tensor.detach().cpu().clone() for name, tensor in trained.state_dict().items()}
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names in metrics.csv."""
+        return ("val_rmse", "val_r2", "val_pearson") if self.head.is_regression else ("val_accuracy", "val_macro_f1")
 
-    def restore(self, module: nn.Module) -> None:
-        """Put the best epoch's weights back."""
-        if self._weights is not None:
-            module.load_state_dict(self._weights)
+    def take(self) -> dict[str, float]:
+        """Return the scores of all ranks' predictions since the last call."""
+        found = scores(self.head, self.loss.take(self.num_ranks))
+        return {name: found[name.removeprefix("val_")] for name in self.columns}
+
+
+def scores(head: HeadConfig, predictions: Predictions) -> dict[str, float]:
+    """Compute how well what was held out is predicted."""
+    if head.is_regression:
+        return regression_scores(predictions.truth, predictions.predicted)
+    return classification_scores(predictions.truth, predictions.predicted, len(head.classes))
 
 
 class CellStatistics(pl.Callback):
@@ -227,8 +179,9 @@ class CellStatistics(pl.Callback):
         self.pooler, self.batches, self.num_cells = pooler, batches, num_cells
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Measure before the first step."""
-        self.measure(trainer, module)
+        """Measure before the first step; a resumed run has the statistics of its checkpoint."""
+        if accounting_of(module).progress.step == 0:
+            self.measure(trainer, module)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Measure before the held-out cells."""
@@ -258,93 +211,6 @@ def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, 
     """Predict the labels of a batch."""
     assert isinstance(module, GeneformerWithHead)
     return {"predictions": module.forward_packed(batch)}
-
-
-def train_head(
-    module: GeneformerWithHead,
-    train_data: LabeledCellDataset,
-    valid_data: LabeledCellDataset,
-    settings: HeadTraining,
-    folder: Path,
-) -> Predictions:
-    """Train a model in place.
-
-    Args:
-        module: Its parameters with ``requires_grad`` are trained.
-        train_data: Labeled cells.
-        valid_data: Held-out cells.
-        settings: How.
-        folder: Where ``metrics.csv`` and ``loss.png`` are written.
-
-    Returns:
-        Predictions of the held-out labels, of the epoch that is kept.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    head = module.head_config
-    loss = build_loss(module, train_data, balance_classes=settings.balance_classes)
-    pooler = standardize_cells(module) if settings.standardize else None
-    cells_per_step = settings.cells_per_micro_batch * settings.accumulate * settings.num_ranks
-    steps_per_epoch = math.ceil(len(train_data) / cells_per_step)
-    max_steps = settings.num_epochs * steps_per_epoch
-    warmup_steps = settings.warmup_steps
-    engine = BionemoLightningModule(
-        module.config,
-        head_forward_step,
-        optimizer=OptimizerConfig(
-            lr=settings.lr,
-            warmup_steps=min(500, max_steps // 10) if warmup_steps is None else min(warmup_steps, max_steps),
-            max_steps=max_steps,
-            weight_decay=settings.weight_decay,
-            beta2=0.999,
-        ),
-        loss_function=loss,
-        module=module,
-        dropout_seed=settings.seed,
-    )
-    run = RunDirectory(folder)
-    metrics = MetricsWriter(run, max(1, steps_per_epoch // 4), texts=loss.plot_texts)
-    keeper = EpochKeeper(loss, len(head.classes), keep_best=settings.keep_best, metrics=metrics)
-    loading = PackLoading(
-        tokens_per_batch=None, sequences_per_batch=settings.cells_per_micro_batch, seed=settings.seed
-    )
-    statistics = []
-    if pooler is not None:
-        batches = build_pack_loader(train_data, loading)
-        statistics.append(CellStatistics(pooler, batches, min(len(train_data), STATISTICS_CELLS)))
-    trainer = build_trainer(
-        accelerator=settings.accelerator,
-        precision=settings.precision,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=ranks_strategy(settings),
-        max_steps=max_steps,
-        val_check_interval=steps_per_epoch,
-        limit_val_batches=1.0,
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip=engine.optimizer_config.gradient_clip,
-        callbacks=[*statistics, metrics, keeper, ProgressBar(metrics)],
-        loggers=[],
-    )
-    loading = replace(loading, rank=trainer.global_rank, world_size=trainer.world_size)
-    trainer.fit(
-        engine,
-        build_pack_loader(train_data, loading, num_workers=settings.num_workers),
-        [build_pack_loader(valid_data, loading, epochs=1)],
-    )
-    module.cpu()
-    keeper.restore(module)
-    absorb_standardization(module)
-    absorb_scale(module, loss)
-    module.eval()
-    assert keeper.predictions is not None
-    return keeper.predictions
-
-
-def ranks_strategy(settings: HeadTraining) -> RanksStrategy | None:
-    """Build the strategy of several ranks, which compare their settings before they train; None for one."""
-    if settings.num_ranks == 1:
-        return None
-    return RanksStrategy(settings=asdict(settings), start_timeout=START_TIMEOUT, gradient_as_bucket_view=True)
 
 
 def build_loss(module: GeneformerWithHead, train_data: LabeledCellDataset, *, balance_classes: bool) -> HeadLoss:

@@ -5,6 +5,9 @@
 import csv
 import json
 import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from bionemo.core.command import run_command
+from bionemo.core.errors import ConfigError
 from bionemo.geneformer.api import (
     GeneformerMaskedLM,
     build_geneformer,
@@ -24,8 +28,11 @@ from bionemo.geneformer.data.dictionaries import Dictionaries, read_gene_medians
 from bionemo.geneformer.data.tokenized_cells import open_tokenized
 from bionemo.geneformer.finetune import finetune
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
+from bionemo.geneformer.head_training import HeadLoss
 from bionemo.geneformer.scripts.finetune_geneformer import main
+from bionemo.llm.checkpoints.hf_directory import read_json
 from bionemo.llm.training.metrics_csv import read_metrics
+from bionemo.llm.training.stop_requests import RunStopped
 from bionemo.testing.multiprocess import run_on_ranks
 
 
@@ -92,7 +99,8 @@ def test_cell_types_are_learned_and_the_model_predicts_what_was_written(
 ) -> None:
     run_dir = finetune(settings(pretrained, labeled, tmp_path, num_epochs=12, lr=1e-2))
     assert {p.name for p in run_dir.iterdir()} == {
-        "config.yaml", "log.txt", "loss.png", "metrics.csv", "model", "predictions.csv", "scores.json"
+        "checkpoints", "config.yaml", "log.txt", "loss.png", "metrics.csv", "model", "predictions.csv",
+        "resolved.yaml", "scores.json",
     }  # fmt: skip
     rows = predictions_of(run_dir)
     scores = scores_of(run_dir)
@@ -125,6 +133,27 @@ def finetune_on_ranks(config: FinetuneGeneformerConfig) -> None:
     finetune(config)
 
 
+WITHOUT_GRADIENT = ("linear_qkv.bias", "layers.1.mlp_bda.layer_norm.bias", "head.pooler.bias")
+"""What the loss does not depend on: biases of keys, and what standardized cells take off, which the pooler absorbs.
+Their gradients are rounding errors, from which Adam makes whole steps."""
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """In this process as on the ranks: the last digits depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def assert_same_weights(one: Path, other: Path, tolerance: float) -> None:
+    states = [load_finetuned(run_dir / "model").state_dict() for run_dir in (one, other)]
+    gaps = {name: (states[0][name] - states[1][name]).abs().max().item() for name in states[0]}
+    assert max(gap for name, gap in gaps.items() if not name.endswith(WITHOUT_GRADIENT)) < tolerance, gaps
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("folds", [None, pytest.param(5, marks=pytest.mark.nightly)])
 def test_two_ranks_learn_what_one_learns(folds: int | None, pretrained: Path, labeled: Path, tmp_path: Path) -> None:
     """Six cells on each of two ranks are two micro-batches of one: losses, predictions, model, dropout included."""
@@ -137,10 +166,81 @@ def test_two_ranks_learn_what_one_learns(folds: int | None, pretrained: Path, la
         ours, theirs = (read_metrics(run_dir / part / "metrics.csv") for run_dir in (one, two))
         for name in ("train_loss", "val_loss"):
             np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5, err_msg=name)
-        states = [load_finetuned(run_dir / part / "model").state_dict() for run_dir in (one, two)]
-        assert max((states[0][name] - states[1][name]).abs().max().item() for name in states[0]) < 1e-4
+        assert_same_weights(one / part, two / part, 1e-4)
     assert sorted(map(str, predictions_of(one))) == sorted(map(str, predictions_of(two)))
     assert scores_of(one) == pytest.approx(scores_of(two))
+
+
+def written(run_dir: Path) -> dict[str, bytes]:
+    """Bytes of the models and of all results, and what was measured in validations."""
+    found = {str(path.relative_to(run_dir)): path.read_bytes() for path in run_dir.rglob("model/model.safetensors")}
+    found |= {name: (run_dir / name).read_bytes() for name in ("predictions.csv", "scores.json")}
+    for path in sorted(run_dir.rglob("metrics.csv")):
+        columns = read_metrics(path)
+        rows = ~np.isnan(columns["val_loss"])
+        for name in ("step", "consumed_tokens", "lr", *(name for name in columns if name.startswith("val_"))):
+            found[f"{path.relative_to(run_dir)}: {name}"] = columns[name][rows].tobytes()
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_finetune": True, "lora_rank": 2},
+        {"folds": 2},
+        {"task_type": "regression", "label_column": "depth", "micro_batch_size": 19, "early_stopping_patience": 1},
+    ],
+    ids=["adapters", "folds", "regression that stops early, with batches of one cell"],
+)
+def test_a_stopped_run_is_resumed_to_the_same_bytes(
+    changes: dict, pretrained: Path, labeled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"num_epochs": 3, "lr": 1e-2, **changes}
+    undisturbed = finetune(settings(pretrained, labeled, tmp_path / "whole", **values))
+    steps = []
+    plain = HeadLoss.__call__
+
+    def stopping(self, batch, outputs):
+        if torch.is_grad_enabled():
+            steps.append(1)
+            if len(steps) == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, outputs)
+
+    config = settings(pretrained, labeled, tmp_path / "stopped", resume_if_exists=True, **values)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadLoss, "__call__", stopping)
+        with pytest.raises(RunStopped):
+            finetune(config)
+    stopped = tmp_path / "stopped/geneformer-finetune"
+    assert not (stopped / "scores.json").exists()
+    with pytest.raises(ConfigError, match="was trained with weight_decay"):
+        finetune(replace(config, weight_decay=0.3))
+    assert finetune(config) == stopped
+    assert written(stopped) == written(undisturbed)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("changes", [{}, {"lora_finetune": True, "lora_rank": 2}], ids=["the whole model", "adapters"])
+def test_sharded_ranks_learn_what_one_process_learns(
+    changes: dict, pretrained: Path, labeled: Path, tmp_path: Path
+) -> None:
+    """Eight steps, stopped after three and resumed."""
+    common = {"num_epochs": 1, "micro_batch_size": 6, "lr": 1e-3, **changes}
+    one = finetune(settings(pretrained, labeled, tmp_path, experiment_name="one", accumulate_grad_batches=2, **common))
+    sharded = {"strategy": "fsdp", "num_gpus": 2, **common}
+    config = settings(pretrained, labeled, tmp_path, experiment_name="resumed", resume_if_exists=True, **sharded)
+    straight = replace(config, experiment_name="straight")
+    for each in (straight, replace(config, early_stop_on_step=3), config):
+        run_on_ranks(2, finetune_on_ranks, each, process_group=False, timeout_s=200)
+    assert written(tmp_path / "straight") == written(tmp_path / "resumed")
+    ours, theirs = (read_metrics(run_dir / "metrics.csv") for run_dir in (one, tmp_path / "straight"))
+    assert ours["step"].tolist()[-1] == 8
+    for name in ours.keys() - {"tokens_per_s"}:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-5, err_msg=name)
+    assert_same_weights(one, tmp_path / "straight", 1e-5)
+    state = read_json(tmp_path / "straight/checkpoints/last/training_state/state.json")
+    assert (state["strategy"], state["world_size"]) == ("fsdp", 2)
 
 
 def test_folds_predict_every_labeled_cell_once(pretrained: Path, labeled: Path, tmp_path: Path) -> None:
@@ -226,6 +326,10 @@ BAD = [
     (["--label-column=one"], "column 'one': has 1 class, expected at least two"),
     (["--label-column=cell_type", "--task-type=regression"], "has the value 'type"),
     (["--label-column=cell_type", "--seq-length=65"], "--seq-length 65: the model has 64 positions"),
+    (
+        ["--label-column=cell_type", "--encoder-frozen", "--strategy=fsdp"],
+        "--encoder-frozen: not with --strategy fsdp",
+    ),
     (["--label-column=cell_type", "--folds=1"], "--folds 1: must be at least 2"),
     (["--label-column=cell_type", "--folds=3", "--valid-fraction=.1"], "--folds and --valid-fraction contradict"),
     (["--label-column=cell_type", "--lora-rank=4"], "--lora-rank: has a meaning with --lora-finetune only"),

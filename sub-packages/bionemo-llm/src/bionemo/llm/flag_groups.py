@@ -154,6 +154,9 @@ class FineTuningFlags(FlagGroup):
         help="Instead: cross-validate on this many folds with even shares of classes, and pool their predictions.",
     )
     num_epochs: int = option(group=TRAINING, aliases=("--max-epochs",), help="Passes over the training data.")
+    early_stopping_patience: int | None = option(
+        None, group=TRAINING, help="Early stopping: end after this many validations without a better one."
+    )
     keep: Literal["best", "last"] = option(
         "best", group=TRAINING, help="Which validated model counts; with --folds always the last."
     )

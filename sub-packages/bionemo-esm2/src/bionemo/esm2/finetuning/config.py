@@ -156,9 +156,7 @@ class FinetuneESM2Config(LabeledFlags, StrategyFlags, ComputeFlags, RunFlags):
     num_epochs: int = option_like(FineTuningFlags, "num_epochs", 10)
     num_steps: int | None = option_like(OptimizationFlags, "num_steps", None)
     early_stop_on_step: int | None = option_like(OptimizationFlags, "early_stop_on_step", None)
-    early_stopping_patience: int | None = option(
-        None, group=TRAINING, help="Early stopping: end after this many validations without a better one."
-    )
+    early_stopping_patience: int | None = option_like(FineTuningFlags, "early_stopping_patience", None)
     keep: Literal["best", "last"] = option_like(FineTuningFlags, "keep", "best")
     lr: float = option_like(OptimizationFlags, "lr", 4e-4)
     find_lr: bool = option(

@@ -187,7 +187,7 @@ def train_one(job: Job, split: Split, run: RunDirectory, data_dir: Path, fold: i
     if point is not None:
         check_fingerprint(point.state, job.fingerprint, point.checkpoint)
         logger.info("resuming from step %d (checkpoint %s)", point.state.progress.step, point.checkpoint)
-    if fold is not None:
+    if fold is not None and process_rank() == 0:
         run.path.mkdir(exist_ok=True)
     head = job.examples.head_for(split)
     checkpoint = None if point is None else point.checkpoint

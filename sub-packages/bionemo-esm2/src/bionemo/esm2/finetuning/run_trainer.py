@@ -19,7 +19,6 @@ from bionemo.esm2.finetuning.head_layout import FinetunedLayout
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.esm2.finetuning.loss import HeadLoss, HeadMetrics, is_higher_better, metric_columns
 from bionemo.esm2.finetuning.model_setup import AdapterGatherer
-from bionemo.esm2.finetuning.run_record import FinetuneRecord
 from bionemo.esm2.finetuning.steps import Steps
 from bionemo.llm.checkpoints.model_card import ModelCard
 from bionemo.llm.lightning import BionemoLightningModule
@@ -31,7 +30,7 @@ from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.pretrain import build_loggers
 from bionemo.llm.training.ranks.fine_tuning import build_strategy, checkpoint_sink, is_sharded
 from bionemo.llm.training.ranks.run_files import RunFiles
-from bionemo.llm.training.run_beginning import RunBeginning, installed_version
+from bionemo.llm.training.run_beginning import FineTuningIdentity, RunBeginning, installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of, optimizer_rows
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id
 from bionemo.llm.training.stop_requests import StopRequests
@@ -92,13 +91,18 @@ def build_run_trainer(
     config, step = job.config, module.progress.step
     model = module.module
     assert isinstance(model, ESM2WithHead)
-    record = FinetuneRecord(
+    record = FineTuningIdentity(
         run_id=run.run_id() or new_run_id(),
         asked=config,
-        derived={"accelerator": job.accelerator, "precision": job.precision, **vars(steps)},
+        derived={
+            "accelerator": job.accelerator,
+            "precision": job.precision,
+            **vars(steps),
+            "head": model.head_config.to_dict(),
+        },
         optimizer=optimizer,
         architecture=model.config,
-        head=model.head_config,
+        package="bionemo-esm2",
     )
     monitor = config.metric_to_monitor_for_checkpoints
     writer = MetricsWriter(run, steps.log, start_step=step, texts=loss.plot_texts, validation=metrics)

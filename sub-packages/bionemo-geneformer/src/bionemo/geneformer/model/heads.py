@@ -134,6 +134,10 @@ class GeneformerWithHead(nn.Module):
         """What is predicted."""
         return self.head.config
 
+    def units_of_sharding(self) -> list[nn.Module]:
+        """Modules that sharded ranks gather one at a time; the rest, with the head, is gathered as one more."""
+        return self.model.units_of_sharding()
+
     def forward_packed(self, batch: Any) -> Tensor:
         """Predict for a packed batch.
 

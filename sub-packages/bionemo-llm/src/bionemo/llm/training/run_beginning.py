@@ -3,6 +3,7 @@
 """The moment a run begins, after its first optimizer step: a start that fails before has written nothing."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -69,6 +70,40 @@ class RunIdentity:
                 optimizer=dataclasses.asdict(self.optimizer),
                 architecture=plain_fields(self.architecture),
                 versions={name: found for name in RECORDED_PACKAGES if (found := installed_version(name))},
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuningIdentity:
+    """What ``resolved.yaml`` records of a fine-tuning run; see ``RunRecord``.
+
+    Attributes:
+        run_id: Carried by every checkpoint of the run.
+        asked: Settings of the command.
+        derived: What followed from them on this machine, and the head; plain values.
+        optimizer: AdamW and its schedule.
+        architecture: Of the encoder.
+        package: Of the model family.
+    """
+
+    run_id: str
+    asked: Any
+    derived: Mapping[str, Any]
+    optimizer: OptimizerConfig
+    architecture: BioBertConfig
+    package: str
+
+    def to_yaml(self) -> str:
+        """Return the record as YAML; the first line is the run's id."""
+        packages = (self.package, "bionemo-llm", "torch", "lightning", "torchmetrics")
+        return f"run_id: {self.run_id}\n" + to_yaml(
+            DerivedSettings(
+                derived=json.loads(json.dumps(self.derived)),
+                parallel={},
+                optimizer=dataclasses.asdict(self.optimizer),
+                architecture=plain_fields(self.architecture),
+                versions={name: found for name in packages if (found := installed_version(name))},
             )
         )
 

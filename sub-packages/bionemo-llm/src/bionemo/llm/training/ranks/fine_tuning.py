@@ -71,8 +71,8 @@ def check_strategy(config: FineTuningSettings, precision: str) -> None:
         raise ConfigError("--precision of float16: not with --strategy fsdp. Use bf16-mixed or fp32.")
     if config.encoder_frozen:
         raise ConfigError(
-            "--encoder-frozen: not with --strategy fsdp, which has nothing to shard: a small head is trained, on "
-            "embeddings that are computed before. Leave --strategy out."
+            "--encoder-frozen: not with --strategy fsdp, which has little to shard where a head alone is trained. "
+            "Leave --strategy out."
         )
     if getattr(config, "find_lr", False):
         raise ConfigError("--find-lr: not with --strategy fsdp, it trains the whole model on one device. Give --lr.")
