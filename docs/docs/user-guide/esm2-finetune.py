@@ -94,7 +94,8 @@ status
 #
 # `--split cluster` holds out a fifth of the proteins in whole clusters of similar sequences, so that no relative of a
 # held-out protein is trained on. All weights are trained here; `--lora-finetune` trains low-rank adapters of a frozen
-# encoder instead, `--encoder-frozen` the head alone.
+# encoder instead, `--encoder-frozen` the head alone. Where chains are long, `--crop-length 128` trains on a random
+# window of each in every epoch: the time of attention grows with the square of the length.
 
 # %%
 from bionemo.esm2.scripts.finetune_esm2 import main as finetune_esm2

@@ -84,6 +84,12 @@ class FinetuneESM2Config(LabeledFlags, StrategyFlags, ComputeFlags, RunFlags):
     max_seq_length: int | None = option(
         None, group=DATA, help="Longest sequence in tokens with special ones; longer are bad rows. Default: any."
     )
+    crop_length: int | None = option(
+        None,
+        group=DATA,
+        help="Labels of residues: longer training proteins are cropped to a random window of so many residues in each "
+        "epoch: the time of attention grows with their square. Held-out proteins stay whole. Default: all do.",
+    )
     dataset_class: (
         Literal["InMemorySingleValueDataset", "InMemoryPerTokenValueDataset", "InMemoryProteinDataset"] | None
     ) = option(
@@ -296,7 +302,7 @@ MEGATRON_FIELDS = tuple(
 AT_LEAST_ONE = (
     *"num_epochs num_steps early_stop_on_step early_stopping_patience micro_batch_size".split(),
     *"accumulate_grad_batches val_check_interval limit_val_batches limit_test_batches".split(),
-    *"log_every_n_steps save_interval lora_rank".split(),
+    *"log_every_n_steps save_interval lora_rank crop_length".split(),
     *"mlp_hidden_size mlp_target_size cnn_hidden_size cnn_num_classes num_gpus num_nodes".split(),
 )
 
@@ -349,6 +355,8 @@ def check_task(config: FinetuneESM2Config) -> None:
         raise ConfigError("--level, --config-class and --dataset-class: say different things about what is labeled.")
     if level == "sequence" and config.labels_mask_column is not None:
         raise ConfigError("--labels-mask-column: has a meaning for residues only; leave cells of sequences empty.")
+    if level == "sequence" and config.crop_length is not None:
+        raise ConfigError("--crop-length: has a meaning for residues only; a label of a sequence is of all of it.")
     if level == "residue" and "multilabel" in config.kinds:
         raise ConfigError("--task-type multilabel: labels sequences. Give residues several --label-column.")
     if config.class_weights == "balanced" and set(config.kinds) == {"regression"}:

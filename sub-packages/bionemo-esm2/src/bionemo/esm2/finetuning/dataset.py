@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bionemo.core.randomness import Stream
 from bionemo.esm2.data.tokenizer import CLS_ID, EOS_ID, PAD_ID
 from bionemo.esm2.finetuning.head_config import Level
 from bionemo.esm2.finetuning.labeled_proteins import LabeledProteins
+from bionemo.llm.data.hashed_draws import draw_below, sample_keys
 from bionemo.llm.data.packed_dataset import PackedDataset, Samples
 from bionemo.llm.data.types import PackedBatch
 
@@ -43,6 +45,9 @@ class LabeledProteinDataset(PackedDataset):
         subset: [P'] int64, proteins that belong to this data set.
         sequences_per_batch: Proteins of a batch.
         features: [P or R, F] float32, for example a memory map; None: none are cached.
+        crop_length: Residues of a random window to which longer proteins are cropped in each epoch, where labels are
+            of residues; None: proteins are whole.
+        seed: Of the windows.
     """
 
     def __init__(
@@ -54,8 +59,12 @@ class LabeledProteinDataset(PackedDataset):
         subset: NDArray[np.int64],
         sequences_per_batch: int,
         features: NDArray[np.float32] | None = None,
+        crop_length: int | None = None,
+        seed: int = 0,
     ):
-        longest = int(proteins.lengths.max()) + 2
+        self.residues_P = np.minimum(proteins.lengths, crop_length or proteins.lengths.max())
+        self.seed = seed
+        longest = int(self.residues_P.max()) + 2
         super().__init__(
             len(proteins),
             subset=subset,
@@ -69,16 +78,21 @@ class LabeledProteinDataset(PackedDataset):
 
     def record_lengths(self, epoch: int, records: NDArray[np.int64]) -> NDArray[np.int64]:
         """[B] int64, tokens of each protein."""
-        return self.proteins.lengths[records] + 2
+        return self.residues_P[records] + 2
+
+    def first_residues(self, epoch: int, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[B] int64, row of the first residue of each protein, or of its window in an epoch."""
+        spare = self.proteins.lengths[records] - self.residues_P[records]
+        keys = sample_keys(self.seed, Stream.CROP, epoch, records)
+        return self.proteins.offsets[records] + draw_below(keys, spare + 1)  # the last start is included
 
     def read_records(self, epoch: int, records: NDArray[np.int64]) -> Samples:
         """The proteins between special tokens, one after the other."""
         lengths = self.record_lengths(epoch, records)
         tokens = np.empty(int(lengths.sum()), np.uint8)
         end = 0
-        for protein, length in zip(records.tolist(), lengths.tolist(), strict=True):
+        for first, length in zip(self.first_residues(epoch, records).tolist(), lengths.tolist(), strict=True):
             tokens[end], tokens[end + length - 1] = CLS_ID, EOS_ID
-            first = self.proteins.offsets[protein]
             tokens[end + 1 : end + length - 1] = self.proteins.tokens[first : first + length - 2]
             end += length
         return Samples(tokens, lengths, records)
@@ -89,7 +103,10 @@ class LabeledProteinDataset(PackedDataset):
         for key in ("input_ids", "labels", "position_ids"):
             batch[key] = batch[key][: batch["num_tokens"]]  # type: ignore[literal-required]
         records = self.records(np.asarray(pack.idxs, dtype=np.int64))
-        rows = self.proteins.label_rows(records, self.level)
+        rows = records
+        if self.level == "residue":
+            firsts, lengths = self.first_residues(pack.epoch, records), self.residues_P[records]
+            rows = np.concatenate([np.arange(first, first + n) for first, n in zip(firsts, lengths, strict=True)])
         batch["label_values"] = torch.from_numpy(self.labels[rows])
         batch["features"] = None if self.features is None else torch.from_numpy(np.asarray(self.features[rows]))
         return batch

@@ -61,7 +61,7 @@ FINGERPRINT_FIELDS = (
     *"cnn_hidden_size encoder_frozen num_frozen_layers lora_finetune lora_rank lora_alpha class_weights".split(),
     *"num_epochs num_steps lr scale_lr_layer lr_multiplier warmup_steps weight_decay micro_batch_size".split(),
     *"accumulate_grad_batches val_check_interval limit_val_batches seed folds split valid_fraction".split(),
-    *"test_fraction cluster_identity early_stopping_patience max_seq_length find_lr".split(),
+    *"test_fraction cluster_identity early_stopping_patience max_seq_length crop_length find_lr".split(),
 )
 """Settings that a resumed run must share."""
 
@@ -201,8 +201,10 @@ def train_one(job: Job, split: Split, run: RunDirectory, data_dir: Path, fold: i
             subset=subset,
             sequences_per_batch=config.micro_batch_size,
             features=features,
+            crop_length=crop,
+            seed=config.seed,
         )
-        for subset in (split.train, split.valid)
+        for subset, crop in ((split.train, config.crop_length), (split.valid, None))
     )
     steps = plan_steps(config, len(train_data), len(valid_data))
     rows = job.examples.proteins.label_rows(split.train, head.level)
