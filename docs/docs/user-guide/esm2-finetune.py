@@ -137,6 +137,26 @@ figure, axes = plt.subplots(figsize=(5.4, 4.6), layout="constrained")
 axes.imshow(plt.imread("results/esm2-finetune/confusion.png"))
 _ = axes.axis("off")
 # %% [markdown]
+# On real data: three states of 1,600 chains of the PDB (DSSP labels of a public fine-tuning sample), 320 of them held
+# out in whole clusters. A model of four layers and hidden size 192, trained for 300 steps on 9,000 UniRef90 proteins,
+# was fine-tuned for two epochs with `--crop-length 128 --micro-batch-size 8 --lr 2e-3`. `benchmarks/esm2_finetune.py`
+# does it all; CPU time includes reading, clusters and predictions:
+#
+# | | accuracy, 320 held-out chains | CPU time |
+# |---|---|---|
+# | three states, most frequent one of each amino acid | 0.462 | |
+# | three states, all weights fine-tuned | 0.630 | 161 s |
+# | three states, low-rank adapters (`--lora-finetune --lr 3e-3`) | 0.650 | 147 s |
+# | eight states, most frequent one of each amino acid | 0.329 | |
+# | eight states, all weights fine-tuned | 0.496 | 154 s |
+#
+# Torch 2.13, float32, one thread of a shared CPU, November 2026.
+#
+# ![True and predicted states of held-out chains](../assets/images/esm2-structure-confusion.png)
+#
+# *Source of the labels: Protein Data Bank, DSSP; the picture is `confusion.png` of the run of all weights.*
+
+# %% [markdown]
 # ## 5. Predict
 #
 # ```bash
