@@ -151,12 +151,12 @@ _ = axes.axis("off")
 # | eight states, all weights fine-tuned | 0.496 | 145 s |
 # | eight states, low-rank adapters | 0.508 | 153 s |
 #
-# The same model on the fitness of 5,198 single mutants of beta-lactamase (UniProt P62593), ridge regression, Spearman's
-# correlation of the predictions of five folds:
+# The same model on the fitness of 5,198 single mutants of beta-lactamase (UniProt P62593): ridge regression,
+# Spearman's correlation of the predictions of five folds:
 #
 # | | random folds | folds by position modulo 5 |
 # |---|---|---|
-# | one-hot residues | 0.747 | −0.069 |
+# | one-hot residues | 0.747 | -0.069 |
 # | one-hot residues and mean embeddings | 0.770 | 0.205 |
 #
 # Where each position was seen in training, most of the signal is in the position; on new positions only the embedding
