@@ -34,6 +34,7 @@ from bionemo.llm.checkpoints.training_state import TrainingState
 from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
+from bionemo.llm.model.biobert.inference import inference
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.early_stopping import EarlyStopping
@@ -43,13 +44,12 @@ from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.run_beginning import FineTuningIdentity, RunBeginning
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id
 from bionemo.llm.training.stop_requests import StopRequests
-from bionemo.llm.training.trainer import build_trainer, continue_from
+from bionemo.llm.training.trainer import build_trainer, continue_from, process_device
 
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-CPU = torch.device("cpu")
 STATISTICS_CELLS = 2048
 """Training cells whose mean and variance stand for all."""
 BEST = {True: "val_loss", False: "val_macro_f1"}
@@ -77,7 +77,7 @@ class Job:
     @property
     def device(self) -> torch.device:
         """Where held-out predictions are computed."""
-        return torch.device("cuda", torch.cuda.current_device()) if self.config.accelerator == "gpu" else CPU
+        return process_device(self.config.accelerator)
 
 
 class OwnNames:
@@ -255,13 +255,11 @@ def chosen_checkpoint(config: FinetuneGeneformerConfig, run: RunDirectory) -> Pa
     return best if keeps_best(config) and best.exists() else run.checkpoints_dir / "last"
 
 
-@torch.no_grad()
 def predict_held_out(job: Job, module: GeneformerWithHead, data: LabeledCellDataset, loss: HeadLoss) -> Predictions:
     """Predict the labels of held-out cells, in their order."""
     loading = PackLoading(tokens_per_batch=None, sequences_per_batch=job.config.micro_batch_size, seed=job.config.seed)
-    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(job.precision)
     module.to(job.device).eval()
-    with torch.autocast(job.device.type, dtype=dtype, enabled=dtype is not None):
+    with inference(job.device, job.precision):
         for batch in build_pack_loader(data, loading, epochs=1):
             on_device = {
                 key: value.to(job.device) if isinstance(value, Tensor) else value for key, value in batch.items()

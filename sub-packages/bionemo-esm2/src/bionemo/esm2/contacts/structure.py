@@ -5,6 +5,7 @@
 Letters: S residues of the sequence.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,30 +50,24 @@ def structure_contacts(path: Path, sequence: str, chain: str | None = None) -> S
     polymers = _polymers(structure, path)
     if chain is not None and chain not in polymers:
         raise DataError(f"{path}: no protein chain {chain!r}, found {', '.join(polymers)}.")
-    best = 0.0
-    for name in polymers if chain is None else (chain,):
-        places, coordinates, identity = _aligned(gemmi, polymers[name], sequence)
-        if identity >= MIN_IDENTITY:
-            return _contacts(places, coordinates, len(sequence))
-        best = max(best, identity)
-    raise DataError(
-        f"{path}: no chain fits the sequence of {len(sequence)} residues: of the residues seen at most "
-        f"{100 * best:.0f} % are the same, at least {100 * MIN_IDENTITY:.0f} % must be. Is it another protein?"
-    )
+    return _fitting(gemmi, polymers.values() if chain is None else (polymers[chain],), sequence, path)
 
 
-def chain_sequence(path: Path) -> str:
-    """Return the sequence of a structure's first protein chain: of its SEQRES records, else of the residues it shows.
+def first_chain(path: Path) -> tuple[str, StructureContacts]:
+    """Return sequence and contacts of a structure's first protein chain.
+
+    The sequence is that of its SEQRES records, else of the residues it shows.
 
     Raises:
-        MissingFileError, DataFileError, FormatError: As `structure_contacts`.
+        MissingFileError, DataFileError, FormatError, DataError: As `structure_contacts`.
     """
     gemmi, structure = _read(path)
-    polymer = next(iter(_polymers(structure, path).values()))
+    polymers = _polymers(structure, path)
+    polymer = next(iter(polymers.values()))
     entity = structure.get_entity_of(polymer)
     names = [] if entity is None else [gemmi.Entity.first_mon(name) for name in entity.full_sequence]
-    letters: str = gemmi.one_letter_code(names or [residue.name for residue in polymer.first_conformer()])
-    return letters.upper()
+    letters = gemmi.one_letter_code(names or [residue.name for residue in polymer.first_conformer()]).upper()
+    return letters, _fitting(gemmi, polymers.values(), letters, path)
 
 
 def _read(path: Path) -> tuple[Any, Any]:
@@ -97,6 +92,20 @@ def _polymers(structure: Any, path: Path) -> dict[str, Any]:
     if not polymers:
         raise FormatError(f"{path}: holds no protein chain.")
     return polymers
+
+
+def _fitting(gemmi: Any, polymers: Iterable[Any], sequence: str, path: Path) -> StructureContacts:
+    """Return the contacts of the first chain whose residues fit a sequence."""
+    best = 0.0
+    for polymer in polymers:
+        places, coordinates, identity = _aligned(gemmi, polymer, sequence)
+        if identity >= MIN_IDENTITY:
+            return _contacts(places, coordinates, len(sequence))
+        best = max(best, identity)
+    raise DataError(
+        f"{path}: no chain fits the sequence of {len(sequence)} residues: of the residues seen at most "
+        f"{100 * best:.0f} % are the same, at least {100 * MIN_IDENTITY:.0f} % must be. Is it another protein?"
+    )
 
 
 def _aligned(gemmi: Any, polymer: Any, sequence: str) -> tuple[list[int], list[tuple[float, ...]], float]:

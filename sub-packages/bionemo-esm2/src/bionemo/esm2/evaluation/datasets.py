@@ -12,7 +12,7 @@ import numpy as np
 
 from bionemo.core.errors import DataError, MissingFileError
 from bionemo.core.randomness import Stream, rng_for
-from bionemo.esm2.contacts.structure import STRUCTURE_SUFFIXES, StructureContacts, chain_sequence, structure_contacts
+from bionemo.esm2.contacts.structure import STRUCTURE_SUFFIXES, StructureContacts, first_chain
 from bionemo.esm2.data.fasta_policy import FastaSummary
 from bionemo.esm2.data.fasta_records import encode_sequence
 from bionemo.esm2.embedding.protein_file import ProteinFile
@@ -132,14 +132,14 @@ def read_dataset(path: Path, *, max_proteins: int, seed: int) -> Dataset | None:
 
 def read_structures(path: Path, files: Sequence[Path]) -> Dataset:
     """Read the first protein chain of each structure."""
-    texts = [chain_sequence(file) for file in files]
+    chains = [first_chain(file) for file in files]
     return Dataset(
         path.name.partition(".")[0],
         path,
         "contacts",
-        [encode_sequence(file, text) for file, text in zip(files, texts, strict=True)],
+        [encode_sequence(file, text) for file, (text, _) in zip(files, chains, strict=True)],
         [],
-        structures=[structure_contacts(file, text) for file, text in zip(files, texts, strict=True)],
+        structures=[contacts for _, contacts in chains],
     )
 
 

@@ -34,7 +34,7 @@ from bionemo.llm.training.run_beginning import FineTuningIdentity, RunBeginning,
 from bionemo.llm.training.run_card import given_data, hub_name_of, optimizer_rows
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id
 from bionemo.llm.training.stop_requests import StopRequests
-from bionemo.llm.training.trainer import build_trainer, continue_from
+from bionemo.llm.training.trainer import build_trainer, continue_from, process_device
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Job:
     @property
     def device(self) -> torch.device:
         """Where features and held-out predictions are computed."""
-        return torch.device("cuda", torch.cuda.current_device()) if self.accelerator == "gpu" else torch.device("cpu")
+        return process_device(self.accelerator)
 
 
 def check_monitor(config: FinetuneESM2Config, head: HeadConfig) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bionemo.core.errors import DataError, FormatError, MissingFileError
 from bionemo.esm2.contacts.precision import contact_precision
-from bionemo.esm2.contacts.structure import chain_sequence, structure_contacts
+from bionemo.esm2.contacts.structure import first_chain, structure_contacts
 
 
 gemmi = pytest.importorskip("gemmi")
@@ -64,12 +64,12 @@ def test_contacts_are_beta_carbons_closer_than_eight_angstrom(tmp_path, name):
 
 def test_the_sequence_is_that_of_seqres_or_of_what_is_seen(tmp_path):
     path = write_structure(tmp_path / "one.pdb", {"A": SEQUENCE}, missing=(4, 5))
-    assert chain_sequence(path) == "MKGAWKQRDE"
+    assert first_chain(path)[0] == "MKGAWKQRDE"
     structure = gemmi.read_structure(str(path))
     structure.setup_entities()
     structure.entities[0].full_sequence = gemmi.expand_one_letter_sequence(SEQUENCE, gemmi.ResidueKind.AA)
     path.write_text(structure.make_pdb_string())
-    assert chain_sequence(path) == SEQUENCE
+    assert first_chain(path)[0] == SEQUENCE
     assert structure_contacts(path, SEQUENCE).is_resolved_S.sum() == 10
 
 

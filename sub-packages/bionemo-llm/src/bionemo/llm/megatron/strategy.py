@@ -21,7 +21,7 @@ from megatron.core.distributed import DistributedDataParallelConfig
 from bionemo.core.errors import BionemoError
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.megatron.nemo_imports import require_nemo
-from bionemo.llm.training.ranks.launch import LaunchesSeveral
+from bionemo.llm.training.ranks.launch import LaunchesSeveral, address_restored
 from bionemo.llm.training.ranks.rendezvous import meet
 
 
@@ -142,7 +142,8 @@ def _strategy_class() -> type:
                 self.set_world_ranks()
                 assert self.cluster_environment is not None
                 self.store = meet(self.cluster_environment, settings=self._settings, timeout=self._timeout)
-            super().setup_distributed()
+            with address_restored(self.world_size):
+                super().setup_distributed()
 
         def setup(self, trainer: pl.Trainer) -> None:
             """Set everything up, and remember what NeMo changes in Lightning for the whole process."""

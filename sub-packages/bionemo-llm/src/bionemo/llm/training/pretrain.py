@@ -25,7 +25,6 @@ from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.engine import Engine, build_engine
-from bionemo.llm.training.ranks.launch import launch_variables_restored
 from bionemo.llm.training.ranks.lost_ranks import ending_together
 from bionemo.llm.training.ranks.restarts import resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
@@ -75,7 +74,7 @@ def pretrain(resolved: ResolvedRun, task: PretrainTask) -> Path:
     with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
         prepared = prepare_run(resolved, task, run, stops=stops, begin_log=begin_log)
         started = time.monotonic()
-        with launch_variables_restored(prepared.trainer.world_size), ending_together(current_lifeline):
+        with ending_together(current_lifeline):
             prepared.trainer.fit(prepared.module, prepared.train_loader, prepared.valid_loaders)
         if process_rank() == 0:
             opening = task.opening if resolved.engine == "lightning" else "consolidate_checkpoint {path} OUT_DIR"

@@ -40,6 +40,15 @@ def resolve_accelerator(accelerator: str) -> str:
     return accelerator
 
 
+def process_device(accelerator: str) -> torch.device:
+    """Return where this process computes: its own GPU, or the CPU.
+
+    Args:
+        accelerator: "gpu" or "cpu".
+    """
+    return torch.device("cuda", torch.cuda.current_device()) if accelerator == "gpu" else torch.device("cpu")
+
+
 def resolve_precision(precision: str, accelerator: str) -> str:
     """Return Lightning's name of a precision.
 

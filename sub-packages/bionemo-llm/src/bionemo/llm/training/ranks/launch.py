@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 
-LAUNCH_VARIABLES = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
-"""By which Lightning's and NeMo's launchers tell a process its rank and where ranks meet."""
+ADDRESS_VARIABLES = ("MASTER_ADDR", "MASTER_PORT")
+"""By which processes are told where they meet."""
 
 
 class LaunchesSeveral:
@@ -29,15 +29,16 @@ class LaunchesSeveral:
 
 
 @contextmanager
-def launch_variables_restored(world_size: int) -> Iterator[None]:
-    """Take back what a run of one process sets, so that it does not speak of later runs and child processes.
+def address_restored(world_size: int) -> Iterator[None]:
+    """Take back the address that is set where a process group is made, if it is of one process.
 
-    Several ranks keep theirs: each of them runs the whole script, and meets the others again in its next run.
+    Later runs and child processes would take it for theirs. Several ranks keep it: each of them runs the whole script,
+    and meets the others again in its next run.
 
     Args:
         world_size: Processes of the run.
     """
-    before = {name: os.environ.get(name) for name in LAUNCH_VARIABLES}
+    before = {name: os.environ.get(name) for name in ADDRESS_VARIABLES}
     try:
         yield
     finally:
