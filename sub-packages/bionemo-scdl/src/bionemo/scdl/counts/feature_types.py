@@ -6,14 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bionemo.core.errors import DataError
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import pandas as pd
 
 
@@ -50,7 +49,7 @@ class FeatureSelection:
         report: What is left out, with numbers; empty where nothing is.
     """
 
-    kept: np.ndarray | None
+    kept: "np.ndarray | None"
     report: str = ""
 
 
@@ -72,6 +71,8 @@ def select_features(tables: "Sequence[pd.DataFrame]", feature_type: str, name: s
     >>> select_features([var], "Gene Expression", "pbmc").kept.tolist()
     [0]
     """
+    import numpy as np  # not with the module: the flags of a command name its types, and --help is quick
+
     found = [_types_of(table) for table in tables]
     wants_genes = feature_type.strip().lower() in _GENE_EXPRESSION
     if feature_type == ALL_FEATURES or (wants_genes and all(types is None for types in found)):
@@ -111,7 +112,7 @@ def _is_wanted(kind: str, feature_type: str, *, wants_genes: bool) -> bool:
     return plain in _GENE_EXPRESSION if wants_genes else plain == feature_type.strip().lower()
 
 
-def _types_of(table: "pd.DataFrame") -> np.ndarray | None:
+def _types_of(table: "pd.DataFrame") -> "np.ndarray | None":
     """[G] text, the type of each column that a table describes; None where it does not tell types apart."""
     for column in TYPE_COLUMNS:
         if column in table and table[column].dtype.kind not in "biufcmM":
