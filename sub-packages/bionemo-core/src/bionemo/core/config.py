@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from bionemo.core.config_fields import ConfigField, closest, config_fields
 from bionemo.core.errors import ConfigError, MissingFileError
-from bionemo.core.exclusive_settings import exclusive_pairs, holds, spelled, without_overridden
+from bionemo.core.exclusive_settings import exclusive_pairs, holds, is_set, spelled, without_overridden
 
 
 ConfigT = TypeVar("ConfigT")
@@ -159,6 +159,11 @@ def explicit_fields(config: Any) -> frozenset[str]:
     Empty for configs that were built directly. Lets a command refuse two flags that exclude each other.
     """
     return getattr(config, _EXPLICIT, frozenset())
+
+
+def given_fields(config: Any) -> frozenset[str]:
+    """Names of the explicit fields that set something: their value is neither None, an empty list nor False."""
+    return frozenset(name for name in explicit_fields(config) if is_set(getattr(config, name)))
 
 
 def changed(config: ConfigT, **changes: Any) -> ConfigT:

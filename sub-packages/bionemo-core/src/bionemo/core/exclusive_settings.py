@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that exclude each other: refused where both are given, but a flag wins over a YAML file.
 
-A config class declares them as ``exclusive``, a class variable of pairs (one, others). Each is a field that is
-switched on or given, one that is, or holds, a value (``"pack=False"``), or one above a number (``"num_gpus>1"``)::
+A config class declares them as ``exclusive``, a class variable of pairs (one, others). Each is a field that is given,
+whatever its value (see :func:`is_set`), one that is, or holds, a value (``"pack=False"``), or one above a number
+(``"num_gpus>1"``; ``"num_frozen_layers>0"`` where 0 is the same as not given)::
 
     exclusive: ClassVar[Exclusive] = (("tokens_per_batch", ("micro_batch_size",)),)
 """
 
+import functools
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -31,6 +33,15 @@ def exclusive_pairs(config_class: type) -> Iterator[tuple[str, str]]:
             yield one, other
 
 
+def is_set(value: Any) -> bool:
+    """Return whether a value that was given sets something: None, an empty list and a switch that is off do not.
+
+    >>> is_set(0), is_set(""), is_set(None), is_set(()), is_set(False)
+    (True, True, False, False, False)
+    """
+    return value is not None and value is not False and value not in ((), [])
+
+
 def holds(condition: str, settings: Mapping[str, Any]) -> bool:
     """Return whether settings fulfill a condition.
 
@@ -39,12 +50,12 @@ def holds(condition: str, settings: Mapping[str, Any]) -> bool:
     >>> holds("size>1", {"size": 2}), holds("size>1", {"size": 1})
     (True, False)
     """
-    name, relation, value = _PARTS.split(condition) if _PARTS.search(condition) else (condition, "", "")
+    name, relation, value = _parts(condition)
     given: Any = settings.get(name)
     if relation == "=":
         values = given if isinstance(given, (tuple, list)) else [given]
         return name in settings and value in map(str, values)
-    return bool(given) and (not relation or given > int(value))
+    return is_set(given) and (not relation or given > int(value))
 
 
 def spelled(condition: str) -> str:
@@ -62,7 +73,14 @@ def spelled(condition: str) -> str:
 
 def field_of(condition: str) -> str:
     """Return the name of the field that a condition is about."""
-    return _PARTS.split(condition)[0]
+    return _parts(condition)[0]
+
+
+@functools.cache
+def _parts(condition: str) -> tuple[str, str, str]:
+    """Split a condition into field, relation and value; the last two are empty where it is a field alone."""
+    name, relation, value = [*_PARTS.split(condition), "", ""][:3]
+    return name, relation, value
 
 
 def without_overridden(
@@ -84,8 +102,9 @@ def without_overridden(
     for pair in exclusive_pairs(config_class):
         for winner, loser in (pair, pair[::-1]):
             name = field_of(loser)
-            excluded = name in settings if name == loser else holds(loser, settings)
-            if holds(winner, flags) and name not in flags and excluded:
+            if name not in settings or name in flags or not holds(winner, flags):
+                continue
+            if name == loser or holds(loser, settings):
                 if settings.pop(name) != defaults[name]:
                     logger.warning("%s: %s is not used, because %s was given", source, name, spelled(winner))
     return settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
+from bionemo.core.config import check_exclusive, given_fields, option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
@@ -26,8 +26,8 @@ class FinetuneGeneformerConfig(DictionaryFlags, CountFlags, StrategyFlags, Compu
         *StrategyFlags.exclusive,
         ("valid_data_path", ("valid_fraction",)),
         ("folds", ("valid_data_path", "valid_fraction", "keep", "resume_from")),
-        ("encoder_frozen", ("lora_finetune", "num_frozen_layers")),
-        ("lora_finetune", ("num_frozen_layers",)),
+        ("encoder_frozen", ("lora_finetune", "num_frozen_layers>0")),
+        ("lora_finetune", ("num_frozen_layers>0",)),
         ("lora_finetune=False", ("lora_rank", "lora_alpha")),
         ("task_type=gene-classification", ("label_column", "pooling", "folds")),
         ("task_type=cell-classification", ("gene_labels",)),
@@ -124,7 +124,7 @@ def check_flags(config: FinetuneGeneformerConfig) -> None:
     Raises:
         ConfigError: The message names the flags.
     """
-    given = {name for name in explicit_fields(config) if getattr(config, name)}
+    given = given_fields(config)
     check_exclusive(config)
     for name in ("lora_rank", "lora_alpha"):
         if name in given and not config.lora_finetune:
@@ -136,7 +136,7 @@ def check_flags(config: FinetuneGeneformerConfig) -> None:
         raise ConfigError(f"--task-type {config.task_type}: needs --label-column.")
     elif config.gene_labels is not None:
         raise ConfigError("--gene-labels: has a meaning with --task-type gene-classification only.")
-    if config.task_type == "regression" and "class_weights" in given:
+    if config.task_type == "regression" and config.class_weights == "balanced":
         raise ConfigError("--class-weights: has no meaning with --task-type regression.")
     if config.task_type == "regression" and config.folds is not None:
         raise ConfigError("--folds: are stratified by class; give --valid-data-path for a regression.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bionemo.core.config import check_exclusive, explicit_fields, option, option_like
+from bionemo.core.config import check_exclusive, explicit_fields, given_fields, option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.core.flag_groups import RunFlags, SharedFlags
@@ -55,15 +55,15 @@ class FinetuneESM2Config(LabeledFlags, StrategyFlags, ComputeFlags, RunFlags):
 
     exclusive: ClassVar[Exclusive] = (
         *StrategyFlags.exclusive,
-        ("valid_data_path", ("valid_fraction", "test_fraction", "split", "folds", *SPLIT_FIELDS)),
-        ("folds", ("valid_fraction", "test_fraction", "keep", "resume_from")),
+        ("valid_data_path", ("valid_fraction", "test_fraction>0", "split", "folds", *SPLIT_FIELDS)),
+        ("folds", ("valid_fraction", "test_fraction>0", "keep", "resume_from")),
         ("split=random", SPLIT_FIELDS),
         ("split=cluster", ("split_column",)),
         ("split=column", ("cluster_file", "cluster_identity")),
-        ("encoder_frozen", ("lora_finetune", "num_frozen_layers", *LORA_FIELDS)),
-        ("lora_finetune", ("num_frozen_layers",)),
+        ("encoder_frozen", ("lora_finetune", "num_frozen_layers>0", *LORA_FIELDS)),
+        ("lora_finetune", ("num_frozen_layers>0",)),
         ("lora_finetune=False", LORA_FIELDS),
-        ("num_frozen_layers", LORA_FIELDS),
+        ("num_frozen_layers>0", LORA_FIELDS),
         ("num_steps", ("num_epochs",)),
         ("find_lr", ("lr",)),
         *((one, OF_RESIDUES) for one in (*OF_SEQUENCES, "task_type=multilabel")),
@@ -313,7 +313,7 @@ def check_flags(config: FinetuneESM2Config) -> None:
     Raises:
         ConfigError: The message names the flags.
     """
-    given = {name for name in explicit_fields(config) if getattr(config, name)}
+    given = given_fields(config)
     check_exclusive(config)
     check_task(config)
     if config.head_kind not in HEAD_KINDS[config.labeled_level]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from bionemo.core.config import explicit_fields, option, option_like
+from bionemo.core.config import given_fields, option, option_like
 from bionemo.core.errors import ConfigError
 from bionemo.core.flag_groups import SharedFlags
 from bionemo.geneformer.flag_groups import CellFlags, CountFlags, DictionaryFlags
@@ -96,7 +96,7 @@ def check_flags(config: PerturbGeneformerConfig) -> None:
 
 
 def _check_statistics_only(config: PerturbGeneformerConfig) -> None:
-    useless = sorted(explicit_fields(config) - OF_STATISTICS)
+    useless = sorted(given_fields(config) - OF_STATISTICS)
     if useless:
         raise ConfigError(f"{flag(useless[0])}: has no effect with --shifts-path, which perturbs nothing.")
     if config.statistics == "none":

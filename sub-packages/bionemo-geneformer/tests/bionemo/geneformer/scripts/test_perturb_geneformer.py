@@ -38,6 +38,7 @@ def test_flags_are_these() -> None:
         [*NEEDED, "--genes=A", "--statistics=aggregate_data"],
         ["--results-path=out", "--shifts-path=a", "--null-shifts-path=b"],
         ["--results-path=out", "--shifts-path=a", "--max-fdr=0.1"],
+        ["--results-path=out", "--shifts-path=a", "--no-gene-cosines", "--max-cells=None"],
     ],
 )
 def test_settings_that_fit_together(arguments: list[str]) -> None:
@@ -66,6 +67,7 @@ def test_settings_that_fit_together(arguments: list[str]) -> None:
         ([*NEEDED, "--statistics=aggregate_data"], "--statistics aggregate_data: needs a group of --genes"),
         ([*NEEDED, "--statistics=vs_null"], "--statistics vs_null: compares two finished results"),
         ([*NEEDED, "--shifts-path=a"], "--checkpoint-path: has no effect with --shifts-path"),
+        (["--results-path=o", "--shifts-path=a", "--layer=0"], "--layer: has no effect with --shifts-path"),
         (["--results-path=o", "--shifts-path=a", "--statistics=none"], "--statistics none: leaves nothing to do"),
         (
             ["--results-path=o", "--shifts-path=a", "--statistics=vs_null"],
