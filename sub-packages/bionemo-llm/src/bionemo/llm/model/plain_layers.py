@@ -11,7 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bionemo.llm.model.half_precision import as_weights
 
 
 class OneRankGroup:
@@ -52,7 +55,8 @@ class PlainLinear(nn.Linear):
 
     def forward(self, input_: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # Megatron's signature
         """Apply the layer to the last dimension."""
-        return super().forward(input_), None
+        weight = self.weight  # once: an adapted one is computed here
+        return F.linear(as_weights(input_, weight), weight, self.bias), None
 
     def sharded_state_dict(self, prefix: str = "", sharded_offsets: Any = (), metadata: Any = None) -> dict[str, Any]:
         """Describe the whole layer, as Megatron's multi-layer perceptron asks each of its linears."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bionemo.llm.model.half_precision import KeepsFloat32
 from bionemo.llm.model.plain_layers import PlainLayerNorm
 
 
@@ -45,7 +46,7 @@ def dropped(output_and_bias: OutputAndBias, dropout: float, training: bool) -> T
     return F.dropout(output, dropout, training)
 
 
-class PostNormResidual(nn.Module):
+class PostNormResidual(KeepsFloat32, nn.Module):
     """Fills Megatron's bias-dropout-add slots with ``LayerNorm(residual + dropout(x + bias))``.
 
     Args:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
 from bionemo.llm.data.packing import SLOTS_MULTIPLE, cover_tail
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
+from bionemo.llm.model.half_precision import parameters_to_cast
 
 
 ROWS_MULTIPLE = 512
@@ -83,7 +84,7 @@ class PackedLogits(nn.Module):
 
 
 class CastWeights(nn.Module):
-    """Runs a module with its parameters, all of one dtype, cast to another; gradients arrive in the parameters' own.
+    """Runs a module with its float32 parameters cast to half precision; gradients arrive in float32.
 
     The parameters stay what optimizer, checkpoints and gradient averaging know: float32. Cheaper than autocast,
     because activations between the products are in half precision too and nothing is cast more than once a step.
@@ -93,7 +94,7 @@ class CastWeights(nn.Module):
         super().__init__()
         self.module = module
         self.dtype = dtype
-        named = list(module.named_parameters())
+        named = parameters_to_cast(module)
         self._groups = [named[start : start + CAST_TOGETHER] for start in range(0, len(named), CAST_TOGETHER)]
 
     def forward(self, *inputs: Tensor) -> Any:

@@ -18,6 +18,7 @@ from bionemo.llm.lightning import BionemoLightningModule, packed_forward_step, p
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 from bionemo.llm.model.compiled import compile_layers
+from bionemo.llm.model.half_precision import parameters_to_cast
 from bionemo.llm.model.recompute import recompute_layers
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.static_forward import (
@@ -177,11 +178,14 @@ def kept_bytes(model: MegatronBioBertModel) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "bytes_a_unit"),
-    [(ESM2, 20), (GENEFORMER, 22)],
+    [(ESM2, 20), (GENEFORMER, 26)],
     ids=["esm2", "geneformer"],
 )
 def test_a_compiled_layer_keeps_what_its_products_made(kind: dict[str, Any], bytes_a_unit: int, kernel: None) -> None:
-    """Two residual sums (post-LN: and a norm), attention's three arguments and its result, fc1's result: in bf16."""
+    """In bf16: two residual sums, attention's three arguments and its result, fc1's result.
+
+    A post-LN layer keeps its two sums in float32, and what the norm of one makes of it.
+    """
     hidden_size, kept = 64, []
     for num_layers in (1, 3):
         torch._dynamo.reset()
@@ -193,7 +197,8 @@ def test_a_compiled_layer_keeps_what_its_products_made(kind: dict[str, Any], byt
     assert bytes_a_unit * hidden_size <= a_token_and_layer <= bytes_a_unit * hidden_size + statistics
 
 
-def test_cast_weights_give_the_gradients_of_a_half_precision_model(model: MegatronBioBertModel) -> None:
+def test_cast_weights_give_the_gradients_of_a_half_precision_model() -> None:
+    model = small_model(**ESM2)
     step = StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16)
     batch = to_static(make_batch())
     half = copy.deepcopy(model).bfloat16()
@@ -204,6 +209,21 @@ def test_cast_weights_give_the_gradients_of_a_half_precision_model(model: Megatr
     for mine, theirs in zip(ours, gradients, strict=True):
         assert torch.equal(mine, theirs.float())
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_a_post_norm_model_with_cast_weights_is_as_near_to_float32_as_autocast() -> None:
+    """Three times as far where norms and embedding round the state: their parameters keep float32."""
+    model, batch = small_model(**GENEFORMER, num_layers=6, hidden_size=64), to_static(make_batch())
+    exact = loss_and_gradients(model, StaticForwardStep(max_seqlen=MAX_SEQLEN), batch)
+    cast = loss_and_gradients(model, StaticForwardStep(max_seqlen=MAX_SEQLEN, weight_dtype=torch.bfloat16), batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = loss_and_gradients(model, StaticForwardStep(max_seqlen=MAX_SEQLEN), batch)
+
+    def one_minus_cosine(found: tuple[Any, ...]) -> float:
+        ours, expected = (torch.cat([g.double().flatten() for g in each[2]]) for each in (found, exact))
+        return 1 - torch.cosine_similarity(ours, expected, dim=0).item()
+
+    assert 0 < one_minus_cosine(cast) < 1.2 * one_minus_cosine(autocast)
 
 
 def test_frozen_weights_get_no_gradient_through_the_cast(model: MegatronBioBertModel) -> None:
@@ -271,7 +291,7 @@ def test_a_training_step_waits_for_no_device_and_uses_few_kernels_beside_the_lay
     names = note.calls.names
     assert len(names) > 100
     assert not [name for name in names if name.startswith("WAIT")]
-    chunks = -(-len(list(model.parameters())) // CAST_TOGETHER)
+    chunks = -(-len(parameters_to_cast(model)) // CAST_TOGETHER)
     assert names.count("aten._foreach_copy_") == 2 * chunks
     assert (names.count("aten._foreach_norm"), names.count("aten._foreach_mul_")) == (1, 1)
     assert names.count("aten._fused_adamw_") == 2  # with and without decay

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.device_placement import Placement
+from bionemo.llm.model.half_precision import KeepsFloat32
 from bionemo.llm.model.plain_layers import init_normal
 
 
@@ -25,7 +26,7 @@ def sequence_of_each_token(cu_seqlens: Tensor, num_tokens: int) -> Tensor:
     return torch.searchsorted(cu_seqlens[1:-1].contiguous(), tokens, right=True)
 
 
-class BertEmbedding(nn.Module):
+class BertEmbedding(KeepsFloat32, nn.Module):
     """Word embeddings and, where the model has them, learned positions, token types and a LayerNorm of the sum.
 
     Every token is of type 0: that row is added, the others are kept for the checkpoint.
@@ -53,7 +54,8 @@ class BertEmbedding(nn.Module):
             self.token_type_embeddings = nn.Embedding(config.num_token_types, config.hidden_size)
             init_normal(self.token_type_embeddings.weight, config.init_method_std)
         self.layer_norm: nn.LayerNorm | None = None
-        if config.norm_placement == "post":
+        self.keeps_float32 = config.norm_placement == "post"
+        if self.keeps_float32:
             self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor) -> Tensor:

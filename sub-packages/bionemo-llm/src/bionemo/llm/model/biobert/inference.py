@@ -22,6 +22,7 @@ from bionemo.llm.data.packing import SLOTS_MULTIPLE, cover_tail
 from bionemo.llm.model.biobert.hidden_states import hidden_states_of
 from bionemo.llm.model.biobert.model import MegatronBioBertModel
 from bionemo.llm.model.compiled import GRAPHS_MAX_HIDDEN_SIZE, compile_layers, kernel_cache_dir
+from bionemo.llm.model.half_precision import cast_for_good
 
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class PackEncoder:
         if compile_backend is not None:
             compile_layers(model.encoder.layers, backend=compile_backend)
             if self._dtype == torch.bfloat16:
-                model.to(self._dtype)
+                cast_for_good(model, self._dtype)
                 self._dtype = None
         is_gpu = self.device.type == "cuda"
         self.has_static_shapes = is_gpu or self.is_compiled

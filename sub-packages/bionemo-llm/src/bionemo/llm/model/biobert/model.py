@@ -24,6 +24,7 @@ from bionemo.llm.model.biobert.embedding import BertEmbedding
 from bionemo.llm.model.biobert.transformer_specs import get_biobert_spec
 from bionemo.llm.model.context_attention import ContextParallelCoreAttention, ContextTable, context_table
 from bionemo.llm.model.device_placement import Placement
+from bionemo.llm.model.half_precision import as_weights
 from bionemo.llm.model.plain_layers import PlainLayerNorm, init_normal
 from bionemo.llm.model.rotary import RotaryEmbedding
 from bionemo.llm.model.varlen.kernels import KERNELS, choose_kernel, choose_kernel_with_dropout
@@ -110,7 +111,7 @@ class LanguageModelHead(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Transform [M, H] to [M, H]."""
-        normed: Tensor = self.layer_norm(self.activation(self.dense(hidden_states)))
+        normed: Tensor = self.layer_norm(self.activation(self.dense(as_weights(hidden_states, self.dense.weight))))
         return normed
 
 
@@ -127,7 +128,8 @@ class OutputLayer(nn.Module):
 
     def forward(self, states: Tensor, weight: Tensor) -> Tensor:
         """Project [M, H] to the real vocabulary, [M, V]."""
-        return F.linear(states, weight[: self.vocab_size], self.bias[: self.vocab_size])
+        weight = as_weights(weight, self.bias)  # that of an embedding may keep more bits
+        return F.linear(as_weights(states, weight), weight[: self.vocab_size], self.bias[: self.vocab_size])
 
 
 class MegatronBioBertModel(MegatronModule):  # type: ignore[misc]  # megatron has no types
@@ -258,7 +260,8 @@ class MegatronBioBertModel(MegatronModule):  # type: ignore[misc]  # megatron ha
 
     def choose_kernel(self, embedded: Tensor) -> str | None:
         """Name the variable-length kernel for this input; None where there is none for it."""
-        config, dtype = self.bert_config, compute_dtype(embedded)
+        weights = self.encoder.layers[0].self_attention.linear_qkv.weight
+        config, dtype = self.bert_config, compute_dtype(embedded, weights)
         if not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
             return None
         shape = (self.num_own_heads, config.head_dim, dtype, embedded.device)
@@ -484,10 +487,16 @@ def check_token_ids(input_ids: Tensor, vocab_size: int) -> None:
         )
 
 
-def compute_dtype(tensor: Tensor) -> torch.dtype:
-    """Dtype in which matrix products of this tensor run: autocast's where it is on."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+def compute_dtype(states: Tensor, weights: Tensor) -> torch.dtype:
+    """Dtype in which matrix products run: autocast's where it is on, else the one with fewer bits.
+
+    A post-LN state has more than the weights (:mod:`bionemo.llm.model.half_precision`); weights have more than the
+    state where sharded ranks cast a layer's when they gather it.
+    """
+    device = states.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return min(states.dtype, weights.dtype, key=lambda dtype: dtype.itemsize)
 
 
 def build_model(

@@ -115,11 +115,15 @@ def activation_bytes(shape: BioBertConfig, step: StepShape) -> float:
     A compiled layer keeps the inputs of its products and what attention needs: six hidden sizes and the feed-forward
     one, a number of two bytes each, which is 20 bytes a token and unit of the hidden size. Without compilation norms
     and activation function keep their inputs too, in half precision those of the norms as float32: 36 bytes.
+
+    A compiled post-LN layer keeps the input of its second norm as well, in half precision both in float32: 26 bytes.
     """
     hidden, ffn = shape.hidden_size, shape.ffn_hidden_size
     assert ffn is not None
     number = 2 if step.half_precision else 4
     layer = 6 * hidden + ffn
+    if step.compiled and shape.norm_placement == "post":
+        layer += (3 if step.half_precision else 1) * hidden
     if not step.compiled:
         layer += (4 if step.half_precision else 2) * hidden + ffn
     if step.recompute == "full":
