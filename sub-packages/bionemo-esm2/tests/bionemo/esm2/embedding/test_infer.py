@@ -73,13 +73,13 @@ def test_results_are_those_of_each_protein_by_id_and_row(
     assert (means.ids, means.rows.tolist()) == (ids_of(sequences), list(range(len(sequences))))
     opened = {name: open_embeddings(tmp_path / "out", name) for name in means.names}
     for row, sequence in enumerate(sequences):
-        states, logits = oracle(sequence)
+        states, logits = oracle.states_and_logits(sequence)
         np.testing.assert_allclose(opened["mean"].at(row), states[-1][1:-1].mean(0), atol=1e-5)
         np.testing.assert_allclose(opened["hidden_states"].at(row), states[-1][1:-1], atol=1e-5)
         np.testing.assert_allclose(opened["token_logits"].at(row), logits, atol=1e-5)
     np.testing.assert_array_equal(means["P4"], means.at(4), strict=True)
     np.testing.assert_array_equal(means.matrix(), [means.at(row) for row in means.rows])
-    expected = oracle.pseudo_perplexity(sequences[2])
+    expected = np.exp(-oracle.log_likelihood(sequences[2]))
     np.testing.assert_allclose(opened["pseudo_perplexity"]["P2"], expected, rtol=1e-5)
     assert opened["pseudo_perplexity"].matrix().shape == (len(sequences),)
     for message, look in {
@@ -107,7 +107,7 @@ def test_left_out_rows_are_listed_and_keep_their_places(tmp_path, oracle):
         2,
         False,
     )
-    np.testing.assert_allclose(found.at(2), oracle("MA")[0][-1][0], atol=1e-5)
+    np.testing.assert_allclose(found.at(2), oracle.states_and_logits("MA")[0][-1][0], atol=1e-5)
     header, line = (tmp_path / "out/rejected.tsv").read_text().splitlines()
     assert header.split("\t") == ["file", "record", "line", "id", "reason"]
     assert line.split("\t")[1:4] == ["2", "3", "b"]

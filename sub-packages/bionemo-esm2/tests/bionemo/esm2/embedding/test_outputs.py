@@ -56,7 +56,7 @@ def test_bionemo_2_finds_its_files_names_and_shapes(oracle, sequences, fasta, tm
         longest = max(len(sequences[row]) for row in found["rows"]) + 2
         assert found["token_logits"].shape == (longest, len(found["rows"]), 128)
         for place, row in enumerate(found["rows"].tolist()):
-            states, logits = oracle(sequences[row])
+            states, logits = oracle.states_and_logits(sequences[row])
             size = len(sequences[row]) + 2
             assert found["ids"][place] == f"P{row}"
             np.testing.assert_allclose(found["hidden_states"][place, :size], states[-1], atol=1e-5)
@@ -77,7 +77,7 @@ def test_zarr_holds_the_same_residues_and_opens_by_id(oracle, sequences, fasta, 
     states = open_embeddings(out, "hidden_states")
     assert states.names == ("hidden_states", "token_logits")
     for row, sequence in enumerate(sequences):
-        np.testing.assert_allclose(states.at(row), oracle(sequence)[0][-1][1:-1], atol=1e-5)
+        np.testing.assert_allclose(states.at(row), oracle.states_and_logits(sequence)[0][-1][1:-1], atol=1e-5)
     store = zarr.open_group(str(out / "residues.zarr"), mode="r")
     assert store["offsets"][:].tolist() == [0, *np.cumsum([len(sequence) for sequence in sequences])]
     assert store["token_logits"].shape == (sum(map(len, sequences)), 33)
@@ -112,7 +112,9 @@ def test_long_proteins_by_policy_and_never_without_a_word(oracle, sequences, fas
     np.testing.assert_allclose(windows[~long], whole[~long], atol=1e-5)
     assert (np.abs(windows - whole)[long].max(axis=1) > 1e-3).all()
     for row, sequence in enumerate(sequences):
-        np.testing.assert_allclose(cut.at(row), oracle(sequence[:25])[0][-1][1:-1].mean(0), atol=1e-5)
+        np.testing.assert_allclose(
+            cut.at(row), oracle.states_and_logits(sequence[:25])[0][-1][1:-1].mean(0), atol=1e-5
+        )
     line = "3 proteins were cut to their first 25 residues (--length-policy truncate), the first is row 2"
     assert line in caplog.text
     assert cut.lengths.max() == 25
@@ -162,7 +164,9 @@ def precision_of(oracle, fasta, out, monkeypatch, *, cosine=0.0, speedup=0.0, ha
     monkeypatch.setattr(infer, "MIN_INPUT_BYTES", min_bytes)
     infer_on_cpu(oracle, fasta, out, "--embedding", "mean")
     means = open_embeddings(out).matrix()
-    exact = [oracle(line.strip())[0][-1][1:-1].mean(0) for line in fasta.read_text().splitlines()[1::2]]
+    exact = [
+        oracle.states_and_logits(line.strip())[0][-1][1:-1].mean(0) for line in fasta.read_text().splitlines()[1::2]
+    ]
     return "float32" if np.abs(means - exact).max() < 1e-5 else "bfloat16"
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from bionemo.core.errors import CheckpointError
 from bionemo.esm2.api import load_esm2
 from bionemo.esm2.model.convert import app
+from bionemo.testing.esm2_oracle import SHAPE, random_esm2
 from bionemo.testing.masked_lm_parity import assert_equals_oracle
 from bionemo.testing.megatron_on_cpu import megatron_on_cpu
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
@@ -29,13 +30,7 @@ from bionemo.testing.nemo2_files import (
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.nemo_env
 
-LAYERS, HEADS = 3, 4
-SHAPE = {
-    "vocab_size": 33, "hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-    "intermediate_size": 48, "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary",
-    "token_dropout": True, "emb_layer_norm_before": False, "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
-}  # fmt: skip
+LAYERS, HEADS = SHAPE["num_hidden_layers"], SHAPE["num_attention_heads"]
 SETTINGS = {
     "num_layers": LAYERS, "hidden_size": 32, "num_attention_heads": HEADS, "ffn_hidden_size": 48, "seq_length": 1024,
     "layernorm_epsilon": 1e-5, "hidden_dropout": 0, "attention_dropout": 0.0, "rotary_base": 10000,
@@ -48,14 +43,7 @@ SEQUENCE = torch.tensor([[0, 20, 15, 32, 5, 19, 4, 32, 11, 23, 2]])
 
 @pytest.fixture
 def model():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = transformers.EsmForMaskedLM(transformers.EsmConfig(**SHAPE)).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim == 1:
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
-    return model
+    return random_esm2()
 
 
 def tensors_of(model, *, transformer_engine: bool = True, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

@@ -16,31 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from bionemo.core.errors import CheckpointError
 from bionemo.esm2.api import load_esm2, save_esm2
+from bionemo.testing.esm2_oracle import SHAPE, random_esm2
 from bionemo.testing.masked_lm_parity import assert_equals_oracle
 
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.nemo_env
 
-SHAPE = {
-    "vocab_size": 33, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
-    "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary", "token_dropout": True,
-    "emb_layer_norm_before": False, "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
-}  # fmt: skip
 SEQUENCE = torch.tensor([[0, 20, 15, 32, 5, 19, 4, 32, 11, 23, 2]])
-
-
-def fresh(cls: str = "EsmForMaskedLM", **changes):
-    """Build a model of transformers whose biases and norms are random too: zeros would hide a mistake."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = getattr(transformers, cls)(transformers.EsmConfig(**{**SHAPE, **changes})).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim == 1:
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
-    return model
 
 
 def original_layout(model, directory: Path) -> Path:
@@ -95,7 +78,7 @@ WRITERS: dict[str, Callable] = {
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_fresh_model_opens_in_every_file_form(writer: str, tmp_path: Path) -> None:
-    model = fresh()
+    model = random_esm2()
     WRITERS[writer](model, tmp_path)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (writer == "shards")
     module = load_esm2(tmp_path)
@@ -107,7 +90,7 @@ def test_a_fresh_model_opens_in_every_file_form(writer: str, tmp_path: Path) -> 
 
 def test_a_loaded_model_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     """Published files keep their names through transformers: those never pass through a fresh model's folder."""
-    original = original_layout(fresh(), tmp_path / "original")
+    original = original_layout(random_esm2(), tmp_path / "original")
     loaded = transformers.EsmForMaskedLM.from_pretrained(original).eval()
     loaded.save_pretrained(tmp_path / "again")
     for directory in (original, tmp_path / "again"):
@@ -122,7 +105,7 @@ def test_a_loaded_model_is_read_back_bit_for_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cls", ["EsmModel", "EsmForSequenceClassification", "EsmForTokenClassification"])
 def test_the_encoder_of_another_class_opens_and_is_said_so(cls: str, tmp_path: Path, caplog) -> None:
-    model = fresh(cls)
+    model = random_esm2(cls)
     model.save_pretrained(tmp_path)
     with caplog.at_level(logging.INFO):
         module = load_esm2(tmp_path)
@@ -134,7 +117,7 @@ def test_the_encoder_of_another_class_opens_and_is_said_so(cls: str, tmp_path: P
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_files_are_computed_with_in_float32(dtype: torch.dtype, tmp_path: Path) -> None:
-    fresh().to(dtype).save_pretrained(tmp_path)
+    random_esm2().to(dtype).save_pretrained(tmp_path)
     reference = transformers.EsmForMaskedLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     module = load_esm2(tmp_path)
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
@@ -142,7 +125,7 @@ def test_half_precision_files_are_computed_with_in_float32(dtype: torch.dtype, t
 
 
 def test_a_file_without_contact_head_opens_and_is_said_so(tmp_path: Path, caplog) -> None:
-    original_layout(fresh(), tmp_path)
+    original_layout(random_esm2(), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if "contact_head" not in name}
     save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
@@ -170,7 +153,7 @@ def test_a_file_without_contact_head_opens_and_is_said_so(tmp_path: Path, caplog
     ],
 )
 def test_a_hostile_config_is_one_line(changes: dict, message: str, tmp_path: Path) -> None:
-    original_layout(fresh(), tmp_path)
+    original_layout(random_esm2(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
     with pytest.raises(CheckpointError, match=message) as error:
@@ -188,7 +171,7 @@ def test_a_hostile_config_is_one_line(changes: dict, message: str, tmp_path: Pat
     ],
 )
 def test_the_rotary_base_is_read_from_either_place(values: dict, base: float, tmp_path: Path) -> None:
-    original_layout(fresh(), tmp_path)
+    original_layout(random_esm2(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config.pop("rope_theta", None)
     (tmp_path / "config.json").write_text(json.dumps({**config, "rope_parameters": None, **values}))
@@ -196,7 +179,7 @@ def test_the_rotary_base_is_read_from_either_place(values: dict, base: float, tm
 
 
 def test_a_masked_language_model_without_its_head_is_refused(tmp_path: Path) -> None:
-    original_layout(fresh(), tmp_path)
+    original_layout(random_esm2(), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("lm_head.")}
     save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})

@@ -14,6 +14,7 @@ from bionemo.esm2.convert_config import ConvertESM2Config
 from bionemo.esm2.scripts.convert_esm2 import main
 from bionemo.esm2.scripts.train_esm2 import main as train
 from bionemo.testing.data.fasta import write_fasta
+from bionemo.testing.esm2_oracle import random_esm2
 from bionemo.testing.proteins import make_proteins
 
 
@@ -22,24 +23,13 @@ pytestmark = pytest.mark.nemo_env
 
 FLAGS = "--to --tensor-model-parallel-size --pipeline-model-parallel-size "
 FLAGS += "--dtype --overwrite --no-overwrite --config --debug --version --help -h"
-SHAPE = {
-    "vocab_size": 33, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
-    "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary", "token_dropout": True,
-    "emb_layer_norm_before": False, "layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0, "initializer_range": 0.1,
-}  # fmt: skip
+SHAPE = {"num_hidden_layers": 2, "intermediate_size": 128}
 SEQUENCE = torch.tensor([[0, 20, 15, 32, 5, 19, 4, 32, 11, 23, 2]])
 
 
 def written(folder: Path, cls: str = "EsmForMaskedLM", **changes):
-    """Write a random model of transformers, with random biases and norms too, and return it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = getattr(transformers, cls)(transformers.EsmConfig(**{**SHAPE, **changes})).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim == 1:
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
+    """Write a random model of transformers, and return it."""
+    model = random_esm2(cls, **{**SHAPE, **changes})
     model.save_pretrained(folder)
     return model
 

@@ -11,13 +11,11 @@ from bionemo.esm2 import build_esm2, esm2_config, load_esm2
 from bionemo.esm2.variants.masked_copies import ForwardOptions, Masked, MaskedCopies, PseudoLikelihood, Unmasked
 from bionemo.esm2.variants.masked_forward import masked_logits
 from bionemo.esm2.variants.windows import overlapping_windows, window_start, window_weights
-
-
-LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO"
+from bionemo.testing.esm2_oracle import tokens_of
 
 
 def residues_of(sequence):
-    return bytes(4 + LETTERS.index(letter) for letter in sequence)
+    return bytes(tokens_of(sequence)[1:-1])
 
 
 @pytest.mark.parametrize("max_tokens", [1, 200])
@@ -38,7 +36,7 @@ def test_answers_are_those_of_each_masked_sequence_alone(either_oracle, protein,
         either_oracle.masked(short, 0, 3, 8),
         np.array([either_oracle.log_likelihood(odd)]),
         either_oracle.masked(protein, 59),
-        either_oracle.log_probabilities([0, *residues_of(short), 2])[1:-1],
+        either_oracle.log_probabilities(tokens_of(short))[1:-1],
         either_oracle.masked(odd, 1),
         either_oracle.masked(protein[::-1], 5),
     ]
@@ -61,7 +59,7 @@ def test_a_model_of_one_block_looks_its_queries_up():
 def test_windows_stand_around_the_masked_residue_and_count_special_tokens(oracle, protein):
     """Residue i is token i + 1: at both ends and in between the window holds exactly the tokens that it should."""
     copies = MaskedCopies(load_esm2(oracle.checkpoint), ForwardOptions(window=20))
-    tokens = [0, *residues_of(protein), 2]  # 62
+    tokens = tokens_of(protein)  # 62
     for place, start in ((0, 0), (9, 0), (10, 1), (30, 21), (50, 41), (51, 42), (59, 42)):
         window = tokens[start : start + 20]
         window[place + 1 - start] = 32
@@ -73,7 +71,7 @@ def test_windows_stand_around_the_masked_residue_and_count_special_tokens(oracle
 
 
 def test_windows_without_masks_are_averaged_by_their_weights(oracle, protein):
-    tokens = [0, *residues_of(protein), 2]
+    tokens = tokens_of(protein)
     (found,) = MaskedCopies(load_esm2(oracle.checkpoint), ForwardOptions(window=20)).answer(
         [Unmasked(residues_of(protein))]
     )
