@@ -5,11 +5,14 @@
 Nothing here touches torch.distributed.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from bionemo.core.errors import ConfigError
+from bionemo.geneformer.data.dictionaries import Dictionaries
 from bionemo.geneformer.model.config import GeneformerConfig, geneformer_config
 from bionemo.geneformer.model.dictionary_files import check_vocabulary
 from bionemo.geneformer.model.finetune_token_regressor import FineTuneSeqLenBioBertConfig
@@ -20,7 +23,7 @@ from bionemo.geneformer.model.model import GeneformerMaskedLM, GeneformerModel
 from bionemo.geneformer.model.published_dictionaries import find_dictionaries
 from bionemo.llm.checkpoints.empty_model import build_empty
 from bionemo.llm.checkpoints.forms import load_any_form
-from bionemo.llm.checkpoints.hf_directory import LoadedModel, load_state, save_checkpoint
+from bionemo.llm.checkpoints.hf_directory import load_state, save_checkpoint
 from bionemo.llm.checkpoints.model_source import ModelSource, locate_model
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
 
@@ -74,17 +77,39 @@ def load_geneformer(source: ModelSource) -> GeneformerMaskedLM:
         >>> load_geneformer("ctheodoris/Geneformer:Geneformer-V2-104M").config.num_layers  # doctest: +SKIP
         12
     """
-    located = locate_model(source)
-    loaded = load_any_form(located.path, GeneformerLayout())
-    module = build_empty(lambda: _build_for(loaded))
-    load_state(module.model, loaded.state, located.path)
-    module.dictionaries = find_dictionaries(located, loaded.config)
+    opened = open_geneformer(source)
+    module = build_empty(lambda: _build_for(opened))
+    load_state(module.model, opened.state, opened.path)
+    module.dictionaries = opened.dictionaries
     return module.eval()
 
 
-def _build_for(loaded: LoadedModel[GeneformerConfig]) -> GeneformerMaskedLM:
-    module = build_geneformer(loaded.config)
-    if OUTPUT_BIAS[0] not in loaded.state:
+class OpenedGeneformer(NamedTuple):
+    """A Geneformer on disk.
+
+    Attributes:
+        path: Folder or file.
+        config: Its architecture.
+        state: Its weights, read when they are asked for.
+        dictionaries: Those of its folder or repository, where there are some.
+    """
+
+    path: Path
+    config: GeneformerConfig
+    state: Mapping[str, Tensor]
+    dictionaries: Dictionaries | None
+
+
+def open_geneformer(source: ModelSource) -> OpenedGeneformer:
+    """Open a Geneformer as `load_geneformer` does, without reading its weights."""
+    located = locate_model(source)
+    loaded = load_any_form(located.path, GeneformerLayout())
+    return OpenedGeneformer(located.path, loaded.config, loaded.state, find_dictionaries(located, loaded.config))
+
+
+def _build_for(opened: OpenedGeneformer) -> GeneformerMaskedLM:
+    module = build_geneformer(opened.config)
+    if OUTPUT_BIAS[0] not in opened.state:
         module.model.remove_token_head()
     return module
 

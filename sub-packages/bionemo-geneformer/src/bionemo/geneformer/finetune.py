@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.config import changed, to_mapping, to_yaml
+from bionemo.core.config import changed, to_mapping
 from bionemo.core.errors import ConfigError, DataError
 from bionemo.core.files import write_json, write_text
 from bionemo.core.ranks import process_rank
-from bionemo.geneformer.api import load_geneformer
+from bionemo.geneformer.api import OpenedGeneformer, open_geneformer
 from bionemo.geneformer.data.dictionaries import Dictionaries, read_text_dictionary
 from bionemo.geneformer.data.labels import (
     ClassLabels,
@@ -36,29 +36,30 @@ from bionemo.geneformer.data.labels import (
 from bionemo.geneformer.data.open_cells import Cells, open_cells
 from bionemo.geneformer.finetune_config import FinetuneGeneformerConfig, check_flags
 from bionemo.geneformer.head_training import Predictions, absorb_scale, build_loss, scores
+from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.dictionary_files import read_model_dictionaries
 from bionemo.geneformer.model.head_layout import save_finetuned
 from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
-from bionemo.geneformer.model.model import GeneformerMaskedLM
-from bionemo.geneformer.model.standardization import absorb_standardization
-from bionemo.geneformer.run_trainer import Job, chosen_checkpoint, predict_held_out, prepared, restore, train_head
+from bionemo.geneformer.model.standardization import absorb_standardization, standardize_cells
+from bionemo.geneformer.run_trainer import Job, chosen_checkpoint, predict_held_out, train_head
 from bionemo.llm.checkpoints.model_card import ModelCard, write_model_card
 from bionemo.llm.checkpoints.model_source import model_fingerprint
 from bionemo.llm.checkpoints.training_state import check_fingerprint, read_training_state
+from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.data.splits import split_train_valid, stratified_folds, stratified_split
+from bionemo.llm.model.biobert.model import build_model
 from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora, merge_lora
 from bionemo.llm.training.config import flag
-from bionemo.llm.training.ranks.fine_tuning import check_strategy
+from bionemo.llm.training.ranks.deferred_init import DeferredModel, build_recorded
+from bionemo.llm.training.ranks.fine_tuning import check_strategy, defer_model, encoder_tensors
 from bionemo.llm.training.ranks.lost_ranks import ending_together
-from bionemo.llm.training.ranks.restarts import leave_job, resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resume import find_resume_point
 from bionemo.llm.training.run_beginning import installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of
 from bionemo.llm.training.run_directory import RunDirectory
-from bionemo.llm.training.run_log import run_log
-from bionemo.llm.training.stop_requests import stop_requests
+from bionemo.llm.training.run_session import run_session
 from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
 
@@ -105,8 +106,8 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
         BionemoError: Bad input or a failed run; the message says which.
     """
     check_flags(config)
-    pretrained = load_geneformer(config.restore_from_checkpoint_path)
-    config = resolve(config, pretrained)
+    pretrained = open_geneformer(config.restore_from_checkpoint_path)
+    config = resolve(config, pretrained.config)
     precision = resolve_precision(config.precision, config.accelerator)
     check_strategy(config, precision)
     dictionaries = read_model_dictionaries(
@@ -114,23 +115,17 @@ def finetune(config: FinetuneGeneformerConfig) -> Path:
     )
     examples, valid_examples = read_examples(config, dictionaries)
     run = RunDirectory(config.result_dir / config.experiment_name)
-    config = resuming_restarts(config, run)
-    resume = config.resume_if_exists or config.resume_from is not None
-    with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
-
-        def begin() -> None:
-            if process_rank() == 0:
-                leave_job(run)
-                write_text(run.config_path, to_yaml(config))
-            begin_log()
-
+    with run_session(config, run) as session:
+        config = session.config
         fingerprint = fingerprint_of(config, examples, valid_examples)
-        job = Job(config, precision, fingerprint, stops, begin)
+        job = Job(config, precision, fingerprint, session.stops, session.begin)
         held_out = []
         with ending_together(current_lifeline):
             for fold, split in splits(config, examples, valid_examples):
                 folder = run if fold is None else RunDirectory(run.path / f"fold-{fold}")
-                held_out.append(train_one(job, dictionaries, examples, valid_examples, split, folder, fold))
+                held_out.append(
+                    train_one(job, pretrained, dictionaries, examples, valid_examples, split, folder, fold)
+                )
         if process_rank() == 0:
             write_results(run.path, valid_examples or examples, Predictions.concatenate(held_out))
     return run.path
@@ -175,13 +170,13 @@ def finetuning_card(config: FinetuneGeneformerConfig, num_train_cells: int, num_
     )
 
 
-def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerMaskedLM) -> FinetuneGeneformerConfig:
+def resolve(config: FinetuneGeneformerConfig, pretrained: GeneformerConfig) -> FinetuneGeneformerConfig:
     """Fill in what depends on the machine or the model, so that config.yaml says what was run.
 
     Raises:
         ConfigError: Settings do not fit the model or this machine.
     """
-    positions = pretrained.config.seq_length
+    positions = pretrained.seq_length
     if config.seq_length is not None and not 1 <= config.seq_length <= positions:
         raise ConfigError(f"--seq-length {config.seq_length}: the model has {positions} positions.")
     check_ranks(config.num_gpus, config.num_nodes)
@@ -275,6 +270,7 @@ def splits(
 
 def train_one(
     job: Job,
+    pretrained: OpenedGeneformer,
     dictionaries: Dictionaries,
     examples: Examples,
     valid_examples: Examples | None,
@@ -303,28 +299,25 @@ def train_one(
             sequences_multiple=1,
         )
 
-    def untrained() -> GeneformerWithHead:
+    def model(checkpoint: Path | None) -> DeferredModel[GeneformerWithHead]:
         seed = config.seed + (fold or 0)
-        return prepared(build_module(config, dictionaries, examples.head, seed=seed), config)
+        return build_module(config, pretrained, dictionaries, examples.head, seed=seed, checkpoint=checkpoint)
 
     point = find_resume_point(config, run, read_training_state)
-    module = untrained()
     if point is not None:
         check_fingerprint(point.state, job.fingerprint, point.checkpoint)
         logger.info("resuming from step %d (checkpoint %s)", point.state.progress.step, point.checkpoint)
-        restore(module, point.checkpoint)
     if fold is not None and process_rank() == 0:
         run.path.mkdir(exist_ok=True)
     train_data = dataset(examples, split.train_cells, split.train_genes)
     valid_data = dataset(valid_examples or examples, split.valid_cells, split.valid_genes)
-    state = None if point is None else point.state
-    train_head(job, module, train_data, valid_data, run, resume=state)
+    loss = build_loss(examples.head, train_data, balance_classes=config.class_weights == "balanced")
+    checkpoint, state = (None, None) if point is None else (point.checkpoint, point.state)
+    train_head(job, model(checkpoint), loss, train_data, valid_data, run, resume=state)
     job.stops.has_work = False  # all is saved: a signal ends the predictions at once
     if process_rank() != 0:
         return Predictions.nothing()
-    module = untrained()
-    restore(module, chosen_checkpoint(config, run))
-    loss = build_loss(module, train_data, balance_classes=config.class_weights == "balanced")
+    module = model(chosen_checkpoint(config, run)).on_host()
     predictions = predict_held_out(job, module, valid_data, loss)
     absorb_standardization(module)
     absorb_scale(module, loss)
@@ -344,22 +337,52 @@ def train_one(
 
 
 def build_module(
-    config: FinetuneGeneformerConfig, dictionaries: Dictionaries, head: HeadConfig, *, seed: int
-) -> GeneformerWithHead:
-    """Put a new head on the pretrained model, and freeze or adapt what the flags say."""
+    config: FinetuneGeneformerConfig,
+    pretrained: OpenedGeneformer,
+    dictionaries: Dictionaries,
+    head: HeadConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> DeferredModel[GeneformerWithHead]:
+    """Put a head on the pretrained model, freeze or adapt what the flags say, and standardize what the head sees.
+
+    Args:
+        config: Settings of the command.
+        pretrained: The model.
+        dictionaries: What its tokens mean.
+        head: What is predicted.
+        seed: The head's random weights and the adapters' are a function of it.
+        checkpoint: Of this run, which has all weights; None: a new head.
+
+    Returns:
+        The model in training mode, without memory yet, and what fills it.
+
+    Raises:
+        CheckpointError: The checkpoint is of another model.
+        ConfigError: A flag does not fit the model.
+    """
     import torch
 
-    pretrained = load_geneformer(config.restore_from_checkpoint_path)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = GeneformerWithHead(pretrained.model, head, dictionaries)
+    with torch.device("meta"):
+        encoder = build_model(pretrained.config, pretrained.config.vocabulary)
+
+    def with_head() -> GeneformerWithHead:
+        module = GeneformerWithHead(encoder, head, dictionaries)
         if config.lora_finetune:
             add_lora(module.model, rank=config.lora_rank, alpha=config.lora_alpha)
         elif config.encoder_frozen:
             module.model.requires_grad_(False)
         elif config.num_frozen_layers:
             freeze_layers(module.model, config.num_frozen_layers)
-    return module.train()
+        if config.standardize_cells:
+            standardize_cells(module)
+        return module
+
+    module, initialization = build_recorded(with_head)
+    stored = encoder_tensors(pretrained.state, module) if checkpoint is None else open_weights(checkpoint)
+    source = checkpoint or pretrained.path
+    return defer_model(module, initialization, stored, source, seed=seed, is_resumed=checkpoint is not None)
 
 
 def write_results(folder: Path, examples: Examples, predictions: Predictions) -> None:

@@ -19,6 +19,7 @@ from bionemo.geneformer.model.heads import GeneformerWithHead, HeadConfig
 from bionemo.geneformer.model.standardization import StandardizedPooler
 from bionemo.geneformer.scores import classification_scores, regression_scores
 from bionemo.llm.data.collate import MLM_LOSS_IGNORE_INDEX
+from bionemo.llm.training.input_statistics import inputs_of
 from bionemo.llm.training.loss_plot import PlotTexts
 from bionemo.llm.training.step_accounting import accounting_of
 
@@ -187,24 +188,12 @@ class CellStatistics(pl.Callback):
         """Measure before the held-out cells."""
         self.measure(trainer, module)
 
-    @torch.no_grad()
     def measure(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Compute the statistics of the cells, without dropout."""
-        pooled: list[Tensor] = []
-        hook = self.pooler.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0].float()))
-        model, num_seen = module.module, 0
-        assert isinstance(model, GeneformerWithHead)
-        was_training = model.training
-        model.eval()
         with trainer.precision_plugin.forward_context():
-            for batch in self.batches:
-                model.forward_packed(trainer.strategy.batch_to_device(batch, module.device))
-                num_seen += batch["num_sequences"]
-                if num_seen >= self.num_cells:
-                    break
-        model.train(was_training)
-        hook.remove()
-        self.pooler.measure(torch.cat(pooled))
+            self.pooler.measure(
+                inputs_of(self.pooler, module.module, self.batches, num_sequences=self.num_cells, device=module.device)
+            )
 
 
 def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -213,9 +202,8 @@ def head_forward_step(module: nn.Module, batch: Mapping[str, Any]) -> dict[str, 
     return {"predictions": module.forward_packed(batch)}
 
 
-def build_loss(module: GeneformerWithHead, train_data: LabeledCellDataset, *, balance_classes: bool) -> HeadLoss:
+def build_loss(head: HeadConfig, train_data: LabeledCellDataset, *, balance_classes: bool) -> HeadLoss:
     """Build the loss: a regression is standardized by the training values, classes weighted by their frequency."""
-    head = module.head_config
     labels = training_labels(train_data)
     if head.is_regression:
         values = labels.astype(np.float64)

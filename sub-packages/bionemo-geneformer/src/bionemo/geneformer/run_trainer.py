@@ -24,14 +24,11 @@ from bionemo.geneformer.head_training import (
     HeadLoss,
     HeldOutScores,
     Predictions,
-    build_loss,
     head_forward_step,
 )
 from bionemo.geneformer.model.config import GeneformerConfig
 from bionemo.geneformer.model.heads import GeneformerWithHead
-from bionemo.geneformer.model.standardization import standardize_cells
 from bionemo.llm.checkpoints.training_state import TrainingState
-from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.model.biobert.inference import inference
@@ -39,6 +36,7 @@ from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.early_stopping import EarlyStopping
 from bionemo.llm.training.optimizer import OptimizerConfig
+from bionemo.llm.training.ranks.deferred_init import DeferredModel
 from bionemo.llm.training.ranks.fine_tuning import build_strategy, checkpoint_sink, is_sharded
 from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.run_beginning import FineTuningIdentity, RunBeginning
@@ -103,19 +101,6 @@ class OwnNames:
         """Write nothing: the run has the dictionaries."""
 
 
-def restore(module: GeneformerWithHead, checkpoint: Path) -> None:
-    """Put the weights of a checkpoint of this run into a module that is prepared like the one that was saved.
-
-    Raises:
-        CheckpointError: They are not of this model.
-    """
-    tensors = open_weights(checkpoint)
-    try:
-        module.load_state_dict({name: tensors[name] for name in tensors})
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint}: holds weights of another model than the flags describe.") from error
-
-
 def plan_steps(config: FinetuneGeneformerConfig, num_cells: int) -> tuple[int, int]:
     """Return the optimizer steps of an epoch, and of the run."""
     cells_per_step = config.micro_batch_size * config.accumulate_grad_batches * config.num_gpus * config.num_nodes
@@ -125,7 +110,8 @@ def plan_steps(config: FinetuneGeneformerConfig, num_cells: int) -> tuple[int, i
 
 def train_head(
     job: Job,
-    module: GeneformerWithHead,
+    model: DeferredModel[GeneformerWithHead],
+    loss: HeadLoss,
     train_data: LabeledCellDataset,
     valid_data: LabeledCellDataset,
     run: RunDirectory,
@@ -136,15 +122,26 @@ def train_head(
 
     Args:
         job: The run.
-        module: Prepared by `prepared`, with the weights of the checkpoint where the run is resumed. Its parameters
-            with ``requires_grad`` are trained.
+        model: With the weights of the checkpoint where the run is resumed; its parameters with ``requires_grad`` are
+            trained.
+        loss: What is minimized.
         train_data: Labeled cells.
         valid_data: Held-out cells.
         run: Folder of this model.
         resume: How far the run had come.
     """
-    config, head = job.config, module.head_config
-    loss = build_loss(module, train_data, balance_classes=config.class_weights == "balanced")
+    config, module = job.config, model.module
+    head = module.head_config
+    sharded = is_sharded(
+        config,
+        module.config,
+        module.config.vocab_size,
+        num_tokens=config.micro_batch_size * (config.seq_length or module.config.seq_length),
+        accelerator=config.accelerator,
+        precision=job.precision,
+    )
+    if not sharded:
+        model.on_host()
     steps_per_epoch, max_steps = plan_steps(config, len(train_data))
     warmup = min(500, max_steps // 10) if config.warmup_steps is None else min(config.warmup_steps, max_steps)
     optimizer = OptimizerConfig(
@@ -167,14 +164,6 @@ def train_head(
         optimizer=optimizer,
         architecture=module.config,
         package="bionemo-geneformer",
-    )
-    sharded = is_sharded(
-        config,
-        module.config,
-        module.config.vocab_size,
-        num_tokens=config.micro_batch_size * (config.seq_length or module.config.seq_length),
-        accelerator=config.accelerator,
-        precision=job.precision,
     )
     metrics = MetricsWriter(
         run,
@@ -217,7 +206,12 @@ def train_head(
         devices=config.num_gpus,
         num_nodes=config.num_nodes,
         strategy=build_strategy(
-            config, module, sharded=sharded, precision=job.precision, settings=to_mapping(config), start_step=step
+            config,
+            module,
+            weights=model.weights if sharded else None,
+            precision=job.precision,
+            settings=to_mapping(config),
+            start_step=step,
         ),
         max_steps=min(max_steps, config.early_stop_on_step or max_steps),
         val_check_interval=steps_per_epoch,
@@ -235,13 +229,6 @@ def train_head(
         build_pack_loader(train_data, loading, position=position, num_workers=config.num_dataset_workers),
         [build_pack_loader(valid_data, loading, epochs=1)],
     )
-
-
-def prepared(module: GeneformerWithHead, config: FinetuneGeneformerConfig) -> GeneformerWithHead:
-    """Standardize what the head sees of cells, in place, where the flags say so."""
-    if config.standardize_cells:
-        standardize_cells(module)
-    return module
 
 
 def keeps_best(config: FinetuneGeneformerConfig) -> bool:

@@ -9,29 +9,34 @@ A run folder holds ``checkpoints/``, ``metrics.csv`` and ``loss.png`` of the tra
 import logging
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 
-from bionemo.core.config import to_mapping, to_yaml
-from bionemo.core.files import write_text
+from bionemo.core.config import to_mapping
 from bionemo.core.progress import format_seconds
 from bionemo.core.ranks import process_rank
 from bionemo.esm2.finetuning.config import MEGATRON_FIELDS, FinetuneESM2Config, check_flags
 from bionemo.esm2.finetuning.dataset import LabeledProteinDataset
 from bionemo.esm2.finetuning.examples import Examples, read_examples, splits_of
 from bionemo.esm2.finetuning.features import cached_features, features_path
-from bionemo.esm2.finetuning.heads import ESM2WithHead, MegatronMLPHead
+from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.esm2.finetuning.held_out import HeldOut, predict_held_out, write_held_out
 from bionemo.esm2.finetuning.labeled_proteins import REJECTED_NAME, write_rejected
 from bionemo.esm2.finetuning.loss import HeadLoss, HeadMetrics, balanced_weights, head_forward_step
 from bionemo.esm2.finetuning.model_setup import build_module, saved_config
-from bionemo.esm2.finetuning.run_trainer import Job, build_run_trainer, check_monitor
+from bionemo.esm2.finetuning.run_trainer import (
+    InputStatistics,
+    Job,
+    build_run_trainer,
+    check_monitor,
+    is_sharded_job,
+)
 from bionemo.esm2.finetuning.splits import Split
 from bionemo.esm2.finetuning.steps import Steps, optimizer_config, plan_steps
 from bionemo.llm.checkpoints.hf_directory import file_checksum
@@ -43,19 +48,15 @@ from bionemo.llm.training.config import flag
 from bionemo.llm.training.lr_finder import draw_range_test, find_learning_rate
 from bionemo.llm.training.ranks.fine_tuning import check_strategy
 from bionemo.llm.training.ranks.lost_ranks import ending_together
-from bionemo.llm.training.ranks.restarts import leave_job, resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resume import find_resume_point
 from bionemo.llm.training.run_directory import RunDirectory
-from bionemo.llm.training.run_log import run_log
-from bionemo.llm.training.stop_requests import stop_requests
+from bionemo.llm.training.run_session import run_session
 from bionemo.llm.training.trainer import check_gpus, check_ranks, resolve_accelerator, resolve_precision
 
 
 logger = logging.getLogger(__name__)
 
-STATISTICS_SEQUENCES = 2048
-"""Training sequences whose mean and variance stand for all in the standardization of a head's inputs."""
 FINGERPRINT_FIELDS = (
     *"label_column labels_mask_column task_type head mlp_ft_dropout mlp_hidden_size cnn_dropout".split(),
     *"cnn_hidden_size encoder_frozen num_frozen_layers lora_finetune lora_rank lora_alpha class_weights".split(),
@@ -90,19 +91,23 @@ def finetune(config: FinetuneESM2Config) -> Path:
     if config.min_seq_length is not None:
         logger.warning("--min-seq-length %d is ignored: batches are packed, nothing is padded.", config.min_seq_length)
     run = RunDirectory(config.result_dir / config.experiment_name)
-    config = resuming_restarts(config, run)
-    resume = config.resume_if_exists or config.resume_from is not None
-    with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
-        started = time.monotonic()
+    with run_session(config, run) as session:
+        started, config = time.monotonic(), session.config
         examples = read_examples(config)
+
+        def begin() -> None:
+            if process_rank() == 0:
+                write_rejected(run.path / REJECTED_NAME, examples.proteins.rejected)
+            session.begin()
+
         job = Job(
             config=config,
             examples=examples,
             accelerator=accelerator,
             precision=resolve_precision(config.precision, accelerator),
             fingerprint=fingerprint_of(config, examples),
-            stops=stops,
-            begin=RunFiles(config, run, examples, begin_log),
+            stops=session.stops,
+            begin=begin,
         )
         check_monitor(config, examples.head)
         log_start(job)
@@ -115,30 +120,6 @@ def finetune(config: FinetuneESM2Config) -> Path:
             scores = write_held_out(run.path, examples, HeldOut.joined(held_out))
             sys.stderr.write(summary(run, scores, seconds=time.monotonic() - started) + "\n")
     return run.path
-
-
-class RunFiles:
-    """Writes what belongs to the run as a whole, once it has begun.
-
-    Args:
-        config: Settings of the command.
-        run: Its folder.
-        examples: Know the rows that were left out.
-        begin_log: Opens the log.
-    """
-
-    def __init__(
-        self, config: FinetuneESM2Config, run: RunDirectory, examples: Examples, begin_log: Callable[[], None]
-    ) -> None:
-        self._config, self._run, self._examples, self._begin_log = config, run, examples, begin_log
-
-    def __call__(self) -> None:
-        """Write ``config.yaml``, ``rejected.csv`` and the log."""
-        if process_rank() == 0:
-            leave_job(self._run)
-            write_text(self._run.config_path, to_yaml(self._config))
-            write_rejected(self._run.path / REJECTED_NAME, self._examples.proteins.rejected)
-        self._begin_log()
 
 
 def fingerprint_of(config: FinetuneESM2Config, examples: Examples) -> dict[str, Any]:
@@ -191,7 +172,9 @@ def train_one(job: Job, split: Split, run: RunDirectory, data_dir: Path, fold: i
         run.path.mkdir(exist_ok=True)
     head = job.examples.head_for(split)
     checkpoint = None if point is None else point.checkpoint
-    module = build_module(config, head, seed=config.seed + (fold or 0), checkpoint=checkpoint)
+    model = build_module(config, head, seed=config.seed + (fold or 0), checkpoint=checkpoint)
+    sharded = is_sharded_job(job, model.module)
+    module = model.module if sharded else model.on_host()
     features = open_features(job, module, data_dir)
     train_data, valid_data = (
         LabeledProteinDataset(
@@ -211,9 +194,8 @@ def train_one(job: Job, split: Split, run: RunDirectory, data_dir: Path, fold: i
     weights = balanced_weights(head, job.examples.labels[rows]) if config.class_weights == "balanced" else None
     metrics = HeadMetrics(head)
     loss = HeadLoss(head, weights, metrics)
-    if point is None:
-        standardize_inputs(job, module, train_data)
-    lr = config.lr if point is not None else learning_rate(job, module, train_data, loss, steps, run)
+    statistics = InputStatistics(train_data, config.micro_batch_size, config.seed)
+    lr = config.lr if point is not None else learning_rate(job, module, train_data, loss, steps, run, statistics)
     optimizer = optimizer_config(config, steps, lr)
     lightning = BionemoLightningModule(
         saved_config(config, module),
@@ -225,7 +207,10 @@ def train_one(job: Job, split: Split, run: RunDirectory, data_dir: Path, fold: i
         dropout_seed=config.seed + (fold or 0),
     )
     position = lightning.progress.position
-    trainer = build_run_trainer(job, run, lightning, steps, optimizer, metrics, loss)
+    trainer = build_run_trainer(
+        job, run, lightning, steps, optimizer, metrics, loss, statistics=statistics,
+        filling=model.weights if sharded else None,
+    )  # fmt: skip
     loading = PackLoading(
         tokens_per_batch=None,
         sequences_per_batch=config.micro_batch_size,
@@ -264,47 +249,31 @@ def open_features(job: Job, module: ESM2WithHead, data_dir: Path) -> NDArray[np.
         return None
     proteins, head = job.examples.proteins, module.head_config
     path = features_path(data_dir, proteins, head, str(job.fingerprint["weights"]), job.precision)
-    return cached_features(path, module.model, proteins, head, device=job.device, precision=job.precision)
-
-
-@torch.no_grad()
-def standardize_inputs(job: Job, module: ESM2WithHead, data: LabeledProteinDataset) -> None:
-    """Set what a head of pooled sequences subtracts and divides by: mean and deviation over training sequences."""
-    if not isinstance(module.head, MegatronMLPHead):
-        return
-    loading = PackLoading(tokens_per_batch=None, sequences_per_batch=job.config.micro_batch_size, seed=job.config.seed)
-    pooled: list[torch.Tensor] = []
-    num_seen = 0
-    module.to(job.device).eval()
-    for batch in build_pack_loader(data, loading):
-        on_device = {
-            key: value.to(job.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()
-        }
-        features = on_device["features"]
-        pooled.append((module.features(on_device) if features is None else features).float())
-        num_seen += batch["num_sequences"]
-        if num_seen >= min(len(data), STATISTICS_SEQUENCES):
-            break
-    module.head.standardize(torch.cat(pooled))
+    features = cached_features(path, module.model, proteins, head, device=job.device, precision=job.precision)
     module.train()
+    return features
 
 
 def learning_rate(
-    job: Job, module: ESM2WithHead, data: LabeledProteinDataset, loss: HeadLoss, steps: Steps, run: RunDirectory
+    job: Job,
+    module: ESM2WithHead,
+    data: LabeledProteinDataset,
+    loss: HeadLoss,
+    steps: Steps,
+    run: RunDirectory,
+    statistics: InputStatistics,
 ) -> float:
     """Return --lr, or what the learning-rate finder suggests; its picture is written into the run's folder."""
     config = job.config
     if not config.find_lr:
         return config.lr
     loading = PackLoading(tokens_per_batch=None, sequences_per_batch=config.micro_batch_size, seed=config.seed)
-    batches = (
-        {key: value.to(job.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-        for batch in build_pack_loader(data, loading)
-    )
+    batches = (move_data_to_device(batch, job.device) for batch in build_pack_loader(data, loading))
+    statistics.measure(module.to(job.device), job.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         found = find_learning_rate(
-            module.to(job.device),
+            module,
             batches,
             lambda model, batch: loss(batch, head_forward_step(model, batch)),
             optimizer_config(config, steps, config.lr),

@@ -6,32 +6,37 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.head_layout import FinetunedConfig, FinetunedLayout, build_with_head, head_name
 from bionemo.esm2.finetuning.heads import ESM2WithHead
-from bionemo.esm2.finetuning.peft_adapter import ADAPTER_DIR, adapter_tensors, read_adapter, write_adapter
+from bionemo.esm2.finetuning.peft_adapter import ADAPTER_DIR, adapter_state, adapter_tensors, write_adapter
 from bionemo.esm2.model.hf_layout import ESM2Layout
-from bionemo.llm.checkpoints.hf_directory import load_checkpoint, load_state
+from bionemo.llm.checkpoints.hf_directory import load_checkpoint
 from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 from bionemo.llm.checkpoints.model_source import load_model
 from bionemo.llm.model.freezing import freeze_layers
 from bionemo.llm.model.lora import add_lora
+from bionemo.llm.training.ranks.deferred_init import DeferredModel, Initialization, build_recorded
+from bionemo.llm.training.ranks.fine_tuning import defer_model, encoder_tensors
 from bionemo.llm.training.ranks.sharded_model import whole
 
 
+if TYPE_CHECKING:
+    from bionemo.esm2.model.model import ESM2Config
+
 logger = logging.getLogger(__name__)
 
-TOKEN_HEAD = ("lm_head.", "output_layer.")
+PRETRAINED_LAYOUT = ESM2Layout(expects_token_head=False)
 
 
 def build_module(
     config: FinetuneESM2Config, head: HeadConfig, *, seed: int, checkpoint: Path | None = None
-) -> ESM2WithHead:
+) -> DeferredModel[ESM2WithHead]:
     """Put a head on the pretrained model, and freeze or adapt what the flags say.
 
     Args:
@@ -41,51 +46,44 @@ def build_module(
         checkpoint: Of this run, to resume from; with low-rank adapters the pretrained model is read again.
 
     Returns:
-        The model in training mode on the CPU.
+        The model in training mode, without memory yet, and what fills it.
 
     Raises:
         CheckpointError: The pretrained model or the checkpoint cannot be read.
         ConfigError: A flag does not fit the model.
     """
-    if checkpoint is None or config.lora_finetune:
-        module = with_new_head(config, head, seed=seed)
+    changes = [partial(adapt, config)] if config.lora_finetune else []
+
+    def recorded(encoder: "ESM2Config") -> tuple[ESM2WithHead, Initialization]:
+        return build_recorded(lambda: build_with_head(encoder, head, seed=seed), *changes)
+
+    resumed = None if checkpoint is None else load_checkpoint(checkpoint, FinetunedLayout())
+    if resumed is not None and not config.lora_finetune:
+        module, initialization = recorded(resumed.config.encoder)
+        stored = LazyTensors.of(resumed.state)
     else:
-        loaded = load_checkpoint(checkpoint, FinetunedLayout())
-        module = build_with_head(loaded.config.encoder, head, seed=seed)
-        load_state(module, loaded.state, checkpoint)
+        pretrained = load_model(config.restore_from_checkpoint_path, PRETRAINED_LAYOUT)
+        module, initialization = recorded(pretrained.config)
+        stored = encoder_tensors(pretrained.state, module)
+        if resumed is not None:  # its encoder has the adapters merged in
+            of_run = LazyTensors.of(resumed.state)
+            stored |= of_run.select(name for name in of_run if name.startswith("head."))
     if config.lora_finetune:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            heads = module.config.num_attention_heads
-            add_lora(module.model, rank=config.lora_rank, alpha=config.lora_alpha, separate_qkv_heads=heads)
         adapter = config.lora_checkpoint_path if checkpoint is None else checkpoint / ADAPTER_DIR
         if adapter is not None:
-            read_adapter(adapter, module)
-        if checkpoint is not None:
-            restore_head(module, checkpoint)
+            stored |= adapter_state(adapter, module)
     elif config.encoder_frozen:
         module.model.requires_grad_(False)
     elif config.num_frozen_layers:
         freeze_layers(module.model, config.num_frozen_layers)
-    return module.train()
+    source = checkpoint or config.restore_from_checkpoint_path
+    return defer_model(module, initialization, stored, source, seed=seed, is_resumed=checkpoint is not None)
 
 
-def with_new_head(config: FinetuneESM2Config, head: HeadConfig, *, seed: int) -> ESM2WithHead:
-    """Put a head with random weights on the pretrained model, whatever head it had before."""
-    loaded = load_model(config.restore_from_checkpoint_path, ESM2Layout(expects_token_head=False))
-    module = build_with_head(loaded.config, head, seed=seed)
-    entries = LazyTensors.of(loaded.state).entries
-    encoder = LazyTensors({name: tensor for name, tensor in entries.items() if not name.startswith(TOKEN_HEAD)})
-    load_state(module.model, encoder, str(config.restore_from_checkpoint_path))
-    return module
-
-
-def restore_head(module: ESM2WithHead, checkpoint: Path) -> None:
-    """Copy the head of a checkpoint into a model."""
-    state = LazyTensors.of(load_checkpoint(checkpoint, FinetunedLayout()).state).entries
-    prefix = "head."
-    head = LazyTensors({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
-    load_state(module.head, head, checkpoint)
+def adapt(config: FinetuneESM2Config, module: ESM2WithHead) -> None:
+    """Put low-rank adapters on the encoder, and freeze the rest of it."""
+    heads = module.config.num_attention_heads
+    add_lora(module.model, rank=config.lora_rank, alpha=config.lora_alpha, separate_qkv_heads=heads)
 
 
 def saved_config(config: FinetuneESM2Config, module: ESM2WithHead) -> FinetunedConfig:

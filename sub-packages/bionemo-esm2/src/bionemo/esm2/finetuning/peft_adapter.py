@@ -10,7 +10,7 @@ each, as there. The merged model lies in the checkpoint itself.
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,13 @@ from bionemo.core.files import write_json
 from bionemo.llm.checkpoints.hf_directory import read_tensors, write_tensors
 from bionemo.llm.checkpoints.hf_tensors import fuse_qkv, split_qkv
 from bionemo.llm.checkpoints.json_files import read_json
-from bionemo.llm.model.lora import LowRankUpdate, SeparateQKVUpdate
+from bionemo.llm.model.lora import ORIGINAL_WEIGHT, LowRankUpdate, SeparateQKVUpdate
 from bionemo.llm.training.ranks.sharded_model import whole
 
 
 ADAPTER_DIR = "adapter"
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
-ORIGINAL = ".parametrizations.weight.original"
 HF_MODULES = {
     "self_attention.linear_qkv": "attention.self",
     "self_attention.linear_proj": "attention.output.dense",
@@ -57,8 +56,8 @@ def merged_state(state: Mapping[str, Tensor], num_attention_heads: int, scale: f
     for name, value in state.items():
         if ".parametrizations." not in name:
             merged[name] = value
-        elif name.endswith(ORIGINAL):
-            layer = name.removesuffix(ORIGINAL)
+        elif name.endswith(ORIGINAL_WEIGHT):
+            layer = name.removesuffix(ORIGINAL_WEIGHT)
             update = f"{layer}.parametrizations.weight.0"
             if f"{update}.up" in state:
                 merged[f"{layer}.weight"] = updated(value, update)
@@ -69,8 +68,22 @@ def merged_state(state: Mapping[str, Tensor], num_attention_heads: int, scale: f
     return merged
 
 
-def adapters_of(module: nn.Module) -> Iterator[tuple[str, LowRankUpdate]]:
-    """Iterate over the adapters of an ESM-2 with transformers' names of the layers that they are on."""
+class Adapter(NamedTuple):
+    """One adapter of a model.
+
+    Attributes:
+        name: In the model's state dict.
+        layer: Transformers' name of the layer that it is on.
+        update: The adapter.
+    """
+
+    name: str
+    layer: str
+    update: LowRankUpdate
+
+
+def adapters_of(module: nn.Module) -> Iterator[Adapter]:
+    """Iterate over the adapters of an ESM-2."""
     for name, part in module.named_modules():
         owner, _, rest = name.partition(".parametrizations.weight.0")
         found = _LAYER.fullmatch(owner)
@@ -81,9 +94,9 @@ def adapters_of(module: nn.Module) -> Iterator[tuple[str, LowRankUpdate]]:
         if isinstance(part, SeparateQKVUpdate):
             for qkv, update in part.parts.items():
                 assert isinstance(update, LowRankUpdate)
-                yield f"{prefix}.{qkv}", update
+                yield Adapter(f"{name}.parts.{qkv}", f"{prefix}.{qkv}", update)
         else:
-            yield prefix, part
+            yield Adapter(name, prefix, part)
 
 
 def adapter_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -93,9 +106,9 @@ def adapter_tensors(module: nn.Module) -> dict[str, Tensor]:
         module: The model with its adapters.
     """
     tensors: dict[str, Tensor] = {}
-    for name, update in adapters_of(module):
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = whole(update.down.detach())
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = whole(update.up.detach())
+    for _, layer, update in adapters_of(module):
+        tensors[f"{PREFIX}{layer}.lora_A.weight"] = whole(update.down.detach())
+        tensors[f"{PREFIX}{layer}.lora_B.weight"] = whole(update.up.detach())
     return tensors
 
 
@@ -138,28 +151,33 @@ def write_adapter(directory: Path, *, tensors: Mapping[str, Tensor], base_model:
     )
 
 
-@torch.no_grad()
 def read_adapter(directory: Path, module: nn.Module) -> None:
-    """Fill the adapters of a model from ``peft`` files.
+    """Fill the adapters of a model from ``peft`` files; see `adapter_state`."""
+    module.load_state_dict(adapter_state(directory, module), strict=False)
+
+
+def adapter_state(directory: Path, module: nn.Module) -> dict[str, Tensor]:
+    """Read the adapters of a model from ``peft`` files, under the names of its state dict.
 
     Args:
         directory: Folder of the two files.
-        module: A model with adapters of the same rank on the same layers.
+        module: A model with adapters of the same rank on the same layers; may be on the meta device.
 
     Raises:
         CheckpointError: The files are missing, or of other layers or another rank.
     """
+    state: dict[str, Tensor] = {}
     tensors = read_tensors(directory / WEIGHTS_FILE)
     values = read_json(directory / CONFIG_FILE)
-    for name, update in adapters_of(module):
+    for name, layer, update in adapters_of(module):
         alpha = values.get("lora_alpha", 0) / max(values.get("r", 1), 1)
         if abs(alpha - update.scale) > 1e-9:
             raise CheckpointError(
                 f"{directory}: lora_alpha / r is {alpha:g}, the flags say {update.scale:g}. Give --lora-rank and "
                 "--lora-alpha as in its adapter_config.json."
             )
-        for kind, parameter in (("lora_A", update.down), ("lora_B", update.up)):
-            key = f"base_model.model.{name}.{kind}.weight"
+        for kind, own, parameter in (("lora_A", "down", update.down), ("lora_B", "up", update.up)):
+            key = f"{PREFIX}{layer}.{kind}.weight"
             found: Any = tensors.get(key)
             if found is None or found.shape != parameter.shape:
                 what = "is missing" if found is None else f"has shape {tuple(found.shape)}"
@@ -167,4 +185,5 @@ def read_adapter(directory: Path, module: nn.Module) -> None:
                     f"{directory}: {key} {what}, expected {tuple(parameter.shape)}. Give the --lora-rank that its "
                     "adapter_config.json says."
                 )
-            parameter.copy_(found.float())
+            state[f"{name}.{own}"] = found.float()
+    return state

@@ -13,28 +13,37 @@ from bionemo.core.config import to_mapping
 from bionemo.core.errors import ConfigError
 from bionemo.esm2.data.tokenizer import get_tokenizer
 from bionemo.esm2.finetuning.config import FinetuneESM2Config
+from bionemo.esm2.finetuning.dataset import LabeledProteinDataset
 from bionemo.esm2.finetuning.examples import Examples
 from bionemo.esm2.finetuning.head_config import HeadConfig
 from bionemo.esm2.finetuning.head_layout import FinetunedLayout
-from bionemo.esm2.finetuning.heads import ESM2WithHead
+from bionemo.esm2.finetuning.heads import ESM2WithHead, MegatronMLPHead
 from bionemo.esm2.finetuning.loss import HeadLoss, HeadMetrics, is_higher_better, metric_columns
 from bionemo.esm2.finetuning.model_setup import AdapterGatherer
 from bionemo.esm2.finetuning.steps import Steps
 from bionemo.llm.checkpoints.model_card import ModelCard
+from bionemo.llm.data.pack_loaders import PackLoading, build_pack_loader
 from bionemo.llm.lightning import BionemoLightningModule
 from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.config import flag
 from bionemo.llm.training.early_stopping import EarlyStopping
+from bionemo.llm.training.input_statistics import inputs_of
 from bionemo.llm.training.optimizer import OptimizerConfig
 from bionemo.llm.training.pretrain import build_loggers
 from bionemo.llm.training.ranks.fine_tuning import build_strategy, checkpoint_sink, is_sharded
 from bionemo.llm.training.ranks.run_files import RunFiles
+from bionemo.llm.training.ranks.sharded_model import WeightSource
 from bionemo.llm.training.run_beginning import FineTuningIdentity, RunBeginning, installed_version
 from bionemo.llm.training.run_card import given_data, hub_name_of, optimizer_rows
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id
+from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.stop_requests import StopRequests
 from bionemo.llm.training.trainer import build_trainer, continue_from, process_device
+
+
+STATISTICS_SEQUENCES = 2048
+"""Training sequences whose mean and variance stand for all in the standardization of a head's inputs."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,38 @@ def check_monitor(config: FinetuneESM2Config, head: HeadConfig) -> None:
         )
 
 
+class InputStatistics(pl.Callback):
+    """Sets what a head of pooled sequences subtracts and divides by, before the first step.
+
+    Args:
+        data: Training sequences.
+        sequences_per_batch: Of them that are run at once.
+        seed: Of their order.
+    """
+
+    def __init__(self, data: LabeledProteinDataset, sequences_per_batch: int, seed: int) -> None:
+        self._data = data
+        self._loading = PackLoading(tokens_per_batch=None, sequences_per_batch=sequences_per_batch, seed=seed)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure; a resumed run has the statistics of its checkpoint."""
+        if accounting_of(pl_module).progress.step == 0:
+            with trainer.precision_plugin.forward_context():
+                self.measure(pl_module.module, pl_module.device)
+
+    @torch.no_grad()
+    def measure(self, model: Any, device: torch.device) -> None:
+        """Take mean and deviation of training sequences.
+
+        Args:
+            model: An `ESM2WithHead`; any other head than of pooled sequences is left alone.
+            device: Where it is.
+        """
+        if isinstance(model.head, MegatronMLPHead):
+            batches, number = build_pack_loader(self._data, self._loading), min(len(self._data), STATISTICS_SEQUENCES)
+            model.head.standardize(inputs_of(model.head, model, batches, num_sequences=number, device=device))
+
+
 def build_run_trainer(
     job: Job,
     run: RunDirectory,
@@ -86,8 +127,23 @@ def build_run_trainer(
     optimizer: OptimizerConfig,
     metrics: HeadMetrics,
     loss: HeadLoss,
+    *,
+    statistics: InputStatistics,
+    filling: WeightSource | None,
 ) -> pl.Trainer:
-    """Build the trainer with everything that a run writes."""
+    """Build the trainer with everything that a run writes.
+
+    Args:
+        job: The run.
+        run: Folder of this model.
+        module: What is trained.
+        steps: When what happens.
+        optimizer: AdamW and its schedule.
+        metrics: Measured in validations.
+        loss: What is minimized.
+        statistics: Standardizes the head's inputs.
+        filling: Fills a model that is sharded when the ranks have met; None: it is whole.
+    """
     config, step = job.config, module.progress.step
     model = module.module
     assert isinstance(model, ESM2WithHead)
@@ -106,14 +162,6 @@ def build_run_trainer(
     )
     monitor = config.metric_to_monitor_for_checkpoints
     writer = MetricsWriter(run, steps.log, start_step=step, texts=loss.plot_texts, validation=metrics)
-    sharded = is_sharded(
-        config,
-        model.config,
-        get_tokenizer().vocab_size,
-        num_tokens=config.micro_batch_size * (int(job.examples.proteins.lengths.max()) + 2),
-        accelerator=job.accelerator,
-        precision=job.precision,
-    )
     files = RunFiles(
         FinetunedLayout(),
         job.fingerprint,
@@ -121,7 +169,7 @@ def build_run_trainer(
         model_card(job, optimizer, model.head_config),
     )
     sink = checkpoint_sink(
-        files, sharded=sharded, gather_extra=AdapterGatherer(config) if config.lora_finetune else None
+        files, sharded=filling is not None, gather_extra=AdapterGatherer(config) if config.lora_finetune else None
     )
     checkpoints = CheckpointWriter(
         run,
@@ -138,7 +186,8 @@ def build_run_trainer(
         higher_is_better=is_higher_better(monitor),
         run_id=record.run_id,
     )
-    callbacks: list[pl.Callback] = [RunBeginning(run, record, step, job.stops, job.begin), writer, checkpoints]
+    begin = RunBeginning(run, record, step, job.stops, job.begin)
+    callbacks: list[pl.Callback] = [statistics, begin, writer, checkpoints]
     if config.early_stopping_patience is not None:
         callbacks.append(
             EarlyStopping(run, monitor, config.early_stopping_patience, higher_is_better=is_higher_better(monitor))
@@ -156,12 +205,24 @@ def build_run_trainer(
         callbacks=[*callbacks, ProgressBar(writer)],
         loggers=build_loggers(config),
         strategy=build_strategy(
-            config, model, sharded=sharded, precision=job.precision, settings=to_mapping(config), start_step=step
+            config, model, weights=filling, precision=job.precision, settings=to_mapping(config), start_step=step
         ),
     )
     if step:
         continue_from(trainer, step, trainer.accumulate_grad_batches)
     return trainer
+
+
+def is_sharded_job(job: Job, model: ESM2WithHead) -> bool:
+    """Choose between the whole model on each rank and a sharded one; see `is_sharded`."""
+    return is_sharded(
+        job.config,
+        model.config,
+        get_tokenizer().vocab_size,
+        num_tokens=job.config.micro_batch_size * (int(job.examples.proteins.lengths.max()) + 2),
+        accelerator=job.accelerator,
+        precision=job.precision,
+    )
 
 
 def model_card(job: Job, optimizer: OptimizerConfig, head: HeadConfig) -> ModelCard:

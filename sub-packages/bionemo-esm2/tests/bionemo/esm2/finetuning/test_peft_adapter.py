@@ -36,7 +36,7 @@ def config_for(pretrained: Path, **changes) -> FinetuneESM2Config:
 
 def trained(config: FinetuneESM2Config, head: HeadConfig) -> ESM2WithHead:
     """A model as after some training: no parameter that is trained is zero."""
-    module = build_module(config, head, seed=1).eval()
+    module = build_module(config, head, seed=1).on_host().eval()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -73,7 +73,7 @@ def test_peft_and_transformers_give_the_same_logits(
     module = trained(config, head)
     folder = saved(config, module, tmp_path / "model")
     expected = outputs_of(module)
-    plain = build_module(config_for(pretrained, lora_finetune=False), head, seed=1).eval()
+    plain = build_module(config_for(pretrained, lora_finetune=False), head, seed=1).on_host().eval()
     assert (outputs_of(plain) - expected).abs().max() > 0.1  # the adapters matter
 
     base = getattr(transformers, name).from_pretrained(pretrained, num_labels=3)
@@ -86,13 +86,14 @@ def test_peft_and_transformers_give_the_same_logits(
         torch.testing.assert_close(logits, expected, rtol=0.0, atol=2e-5)
     assert merged.config.id2label == {0: "H", 1: "E", 2: "C"}
     assert torch.equal(outputs_of(load_finetuned(folder)), expected)
-    again = build_module(config_for(pretrained, lora_checkpoint_path=folder / "adapter"), head, seed=5)
-    for (_, ours), (_, theirs) in zip(adapters_of(module), adapters_of(again), strict=True):
+    again = build_module(config_for(pretrained, lora_checkpoint_path=folder / "adapter"), head, seed=5).on_host()
+    for (*_, ours), (*_, theirs) in zip(adapters_of(module), adapters_of(again), strict=True):
         assert torch.equal(ours.up, theirs.up)
         assert torch.equal(ours.down, theirs.down)
     with pytest.raises(CheckpointError, match="Give the --lora-rank"):
         read_adapter(
-            folder / "adapter", build_module(config_for(pretrained, lora_rank=6, lora_alpha=14.0), head, seed=1)
+            folder / "adapter",
+            build_module(config_for(pretrained, lora_rank=6, lora_alpha=14.0), head, seed=1).on_host(),
         )
 
 

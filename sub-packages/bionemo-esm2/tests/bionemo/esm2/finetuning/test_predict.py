@@ -39,7 +39,7 @@ def config(settings, labeled: Path, tmp_path: Path):
     values = settings(level="residue", task_type="classification", label_column="states")
     save_checkpoint(
         tmp_path / "tuned",
-        saved_config(values, module := build_module(values, HEAD, seed=1)),
+        saved_config(values, module := build_module(values, HEAD, seed=1).on_host()),
         module.state_dict(),
         FinetunedLayout(),
     )

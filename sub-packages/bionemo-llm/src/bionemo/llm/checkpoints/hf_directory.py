@@ -9,7 +9,7 @@ A checkpoint holds ``config.json``, ``model.safetensors`` and tokenizer files; o
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -257,7 +257,12 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str | Pat
 
 
 def check_state(
-    module: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, padded: bool = False
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str | Path,
+    *,
+    padded: bool = False,
+    optional: Collection[str] = (),
 ) -> LazyTensors:
     """Refuse a state dict of other names or shapes than a module's; nothing is read.
 
@@ -266,6 +271,7 @@ def check_state(
         state: The state dict.
         source: What to name in errors.
         padded: Whether tables may be padded to another number of rows; they are returned with the module's.
+        optional: Names of the module that the state dict may lack.
 
     Returns:
         The same tensors.
@@ -274,12 +280,12 @@ def check_state(
         CheckpointError: Names or shapes differ; the message gives the first difference.
     """
     own, lazy = module.state_dict(), LazyTensors(LazyTensors.of(state).entries)
-    if missing := sorted(own.keys() - lazy.entries.keys()):
+    if missing := sorted(own.keys() - lazy.entries.keys() - set(optional)):
         raise CheckpointError(f"{source}: lacks {len(missing)} parameters of the model, first {missing[0]}.")
     if foreign := sorted(lazy.entries.keys() - own.keys()):
         raise CheckpointError(f"{source}: holds {len(foreign)} parameters that the model lacks, first {foreign[0]}.")
-    for name, tensor in own.items():
-        stored, shape = lazy.shape(name), tuple(tensor.shape)
+    for name in lazy:
+        stored, shape = lazy.shape(name), tuple(own[name].shape)
         read_rows = lazy.entries[name].read_rows
         if padded and read_rows is not None and stored != shape and stored[1:] == shape[1:]:
             lazy.entries[name] = LazyTensor(shape, partial(read_rows, 0, shape[0]))

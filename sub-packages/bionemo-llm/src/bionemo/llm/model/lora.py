@@ -7,7 +7,8 @@ the sum that was used becomes the weight.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,13 @@ from torch.nn.utils import parametrize
 
 from bionemo.core.errors import ConfigError
 from bionemo.llm.checkpoints.hf_tensors import QKV, fuse_qkv, split_qkv
+from bionemo.llm.checkpoints.lazy_tensors import LazyTensors
 
 
 LORA_TARGETS = ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2")
 """Megatron's names of a transformer layer's matrices."""
+ORIGINAL_WEIGHT = ".parametrizations.weight.original"
+"""Ending of an adapted matrix in a state dict."""
 
 
 class LowRankUpdate(nn.Module):
@@ -33,8 +37,9 @@ class LowRankUpdate(nn.Module):
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
         self.scale = alpha / rank
-        self.down = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
-        self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+        place: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
+        self.down = nn.Parameter(torch.empty(rank, weight.shape[1], **place))
+        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank, **place))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -106,6 +111,30 @@ def add_lora(
             update = LowRankUpdate(layer.weight, rank, scale)
         parametrize.register_parametrization(layer, "weight", update)
     return model
+
+
+def is_adapter(name: str) -> bool:
+    """Return whether a name of a state dict is that of an adapter's parameter."""
+    return ".parametrizations.weight.0." in name
+
+
+def with_adapted_names(state: Mapping[str, Tensor], model: nn.Module) -> LazyTensors:
+    """Rename the state dict of a plain model to the names in the same model with adapters.
+
+    Args:
+        state: The state dict.
+        model: After `add_lora`.
+
+    Returns:
+        The same tensors; the adapters' own are not among them.
+    """
+    own = {name for name, _ in model.named_parameters()}
+
+    def adapted(name: str) -> str:
+        found = name.removesuffix(".weight") + ORIGINAL_WEIGHT
+        return found if found in own else name
+
+    return LazyTensors({adapted(name): tensor for name, tensor in LazyTensors.of(state).entries.items()})
 
 
 def merge_lora(model: nn.Module) -> nn.Module:

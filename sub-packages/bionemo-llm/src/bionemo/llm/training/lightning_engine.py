@@ -6,9 +6,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
@@ -32,7 +31,6 @@ from bionemo.llm.training.ranks.deferred_init import build_recorded
 from bionemo.llm.training.ranks.memory import MemoryPlan, StepShape, choose_strategy
 from bionemo.llm.training.ranks.run_files import RunFiles
 from bionemo.llm.training.ranks.sharded_checkpoint import ShardedModelParts
-from bionemo.llm.training.ranks.sharded_model import WeightSource, fill_from_state
 from bionemo.llm.training.ranks.sharded_sink import ShardedSink
 from bionemo.llm.training.ranks.strategies import RanksStrategy, ShardedStrategy
 from bionemo.llm.training.ranks.whole_checkpoint import WholeModelParts
@@ -41,6 +39,9 @@ from bionemo.llm.training.static_forward import StaticForwardStep, StaticShapes
 from bionemo.llm.training.step_accounting import accounting_of
 from bionemo.llm.training.task import PretrainTask
 
+
+if TYPE_CHECKING:
+    from bionemo.llm.training.ranks.sharded_model import WeightSource
 
 logger = logging.getLogger(__name__)
 
@@ -141,11 +142,10 @@ class LightningEngine:
         """Build the model on the meta device, and find what fills it."""
         vocabulary, seed = self.task.vocabulary, self.resolved.asked.seed
         model, initialization = build_recorded(lambda: build_model(shape, vocabulary))
-        if loaded is None:
-            self._weights = partial(initialization.replay, seed)
-        else:
-            state = check_state(model, loaded.state, source or "", padded=_is_in_shards(source))
-            self._weights = fill_from_state(state)
+        stored = None
+        if loaded is not None:
+            stored = check_state(model, loaded.state, source or "", padded=_is_in_shards(source))
+        self._weights = initialization.weights(seed, stored)
         if self.resolved.precision == "bf16-true":
             model.to(torch.bfloat16)
         return model

@@ -26,7 +26,6 @@ from bionemo.llm.training.callbacks import MetricsWriter, ProgressBar
 from bionemo.llm.training.checkpoint_writer import CheckpointWriter
 from bionemo.llm.training.engine import Engine, build_engine
 from bionemo.llm.training.ranks.lost_ranks import ending_together
-from bionemo.llm.training.ranks.restarts import resuming_restarts
 from bionemo.llm.training.ranks.strategies import current_lifeline
 from bionemo.llm.training.resolve import ResolvedRun
 from bionemo.llm.training.resume import (
@@ -40,9 +39,9 @@ from bionemo.llm.training.resume import (
 from bionemo.llm.training.run_beginning import RunBeginning, RunIdentity
 from bionemo.llm.training.run_card import pretraining_card
 from bionemo.llm.training.run_directory import RunDirectory, new_run_id, run_id_of
-from bionemo.llm.training.run_log import run_log
+from bionemo.llm.training.run_session import run_session
 from bionemo.llm.training.step_accounting import accounting_of
-from bionemo.llm.training.stop_requests import StopRequests, stop_requests
+from bionemo.llm.training.stop_requests import StopRequests
 from bionemo.llm.training.summary import summarize_run
 from bionemo.llm.training.task import Datasets, PretrainTask
 from bionemo.llm.training.trainer import build_trainer, continue_from
@@ -66,13 +65,10 @@ def pretrain(resolved: ResolvedRun, task: PretrainTask) -> Path:
         BionemoError: Bad input or a failed run; the message says which.
         RunStopped: SIGINT or SIGTERM asked for it; what was trained is saved.
     """
-    config = resolved.asked
-    run = RunDirectory(config.result_dir / config.experiment_name)
-    config = resuming_restarts(config, run)
-    resolved = replace(resolved, asked=config)
-    resume = config.resume_if_exists or config.resume_from is not None
-    with stop_requests() as stops, run.locked_by_first_rank(resume=resume), run_log(run.log_path) as begin_log:
-        prepared = prepare_run(resolved, task, run, stops=stops, begin_log=begin_log)
+    run = RunDirectory(resolved.asked.result_dir / resolved.asked.experiment_name)
+    with run_session(resolved.asked, run) as session:
+        resolved = replace(resolved, asked=session.config)
+        prepared = prepare_run(resolved, task, run, stops=session.stops, begin_log=session.begin_log)
         started = time.monotonic()
         with ending_together(current_lifeline):
             prepared.trainer.fit(prepared.module, prepared.train_loader, prepared.valid_loaders)

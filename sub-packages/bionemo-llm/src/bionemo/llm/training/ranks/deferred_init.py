@@ -1,22 +1,25 @@
 # SPDX-FileCopyrightText: Copyright (c) 2026 The BioNeMo project authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random weights of a model that is nowhere whole: its initialization is recorded, then replayed tensor by tensor.
+"""A model that is nowhere whole: built without memory, then filled tensor by tensor.
 
-A seed gives the weights that it gives a model built the ordinary way, because the same operations draw from the same
-generator in the same order.
+Stored tensors are read one at a time. For the others the model's initialization is recorded and replayed: a seed gives
+the weights that it gives a model built the ordinary way, because the same operations draw from the same generator in
+the same order.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
+from bionemo.llm.training.ranks.sharded_model import Fill, WeightSource, fill_from_state, materialize
+
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-Sink = Callable[[str, Tensor], None]
 
 
 class _Call(NamedTuple):
@@ -28,32 +31,59 @@ class _Call(NamedTuple):
     results: tuple[Tensor, ...]
     """Tensors in new memory."""
 
+    @property
+    def written(self) -> set[int]:
+        """Memory that it may have filled."""
+        return _memories((self.args, self.kwargs, self.results) if self.op._schema.is_mutable else self.results)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it takes random numbers from the generator."""
+        return torch.Tag.nondeterministic_seeded in self.op.tags
+
 
 class Initialization:
-    """What a model's constructor did to the memory of its parameters and buffers.
+    """What a model's construction did to the memory of its parameters and buffers.
 
     Args:
         module: The model, on the meta device.
-        calls: The operations, in order.
+        steps: The operations, in order; before each step the generator is seeded.
     """
 
-    def __init__(self, module: nn.Module, calls: list[_Call]) -> None:
-        self._calls = calls
-        self._last_use = {
-            _memory(tensor): idx for idx, call in enumerate(calls) for tensor in _tensors((call, call.results))
-        }
-        named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        self._names: dict[int, list[tuple[str, Tensor]]] = {}
-        for name, tensor in named.items():
-            self._names.setdefault(_memory(tensor), []).append((name, tensor))
+    def __init__(self, module: nn.Module, steps: Sequence[Sequence[_Call]]) -> None:
+        self._steps = steps
+        self._tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        self._memory_of = {name: _memory(tensor) for name, tensor in self._tensors.items()}
 
-    def replay(self, seed: int, sink: Sink) -> None:
+    def weights(self, seed: int, stored: Mapping[str, Tensor] | None = None) -> WeightSource:
+        """Return what fills the model: stored values, read one at a time, and random ones for the rest.
+
+        Args:
+            seed: Of the random values.
+            stored: Values of parameters and buffers; those that are missing are initialized.
+        """
+        known = {} if stored is None else stored
+        missing = self._tensors.keys() - set(known)
+
+        def fill_from(fill: Fill) -> None:
+            self.replay(seed, fill, missing)
+            fill_from_state(known)(fill)
+
+        return fill_from
+
+    def replay(self, seed: int, fill: Fill, names: Collection[str] | None = None) -> None:
         """Initialize on the CPU; memory holds the tensors of about one layer.
 
         Args:
             seed: Of torch's generator, which is left as it was.
-            sink: Called with the name and the values of each parameter and buffer, once; it copies what it keeps.
+            fill: Called with the name and the values of each parameter and buffer, once; it copies what it keeps.
+            names: Of the parameters and buffers that are wanted; None: all.
         """
+        wanted: dict[int, list[str]] = {}
+        for name in self._tensors if names is None else names:
+            wanted.setdefault(self._memory_of[name], []).append(name)
+        steps = self._needed(set(wanted))
+        last_use = {memory: call for calls in steps for call in calls for memory in _memories(call)}
         real: dict[int, Tensor] = {}
 
         def to_real(value: Any) -> Any:
@@ -64,16 +94,31 @@ class Initialization:
             return real[_memory(value)].as_strided(value.size(), value.stride(), value.storage_offset())
 
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
-            for idx, call in enumerate(self._calls):
-                made = call.op(*tree_map(to_real, call.args), **tree_map(to_real, call.kwargs))
-                for meta, tensor in zip(call.results, _tensors(made), strict=False):
-                    real[_memory(meta)] = tensor
-                for memory in {_memory(tensor) for tensor in _tensors((call, call.results))}:
-                    if self._last_use[memory] == idx:
-                        for name, tensor in self._names.get(memory, ()):
-                            sink(name, to_real(tensor))
-                        real.pop(memory, None)
+            for calls in steps:
+                torch.manual_seed(seed)
+                for call in calls:
+                    made = call.op(*tree_map(to_real, call.args), **tree_map(to_real, call.kwargs))
+                    for meta, tensor in zip(call.results, _tensors_in(made), strict=False):
+                        real[_memory(meta)] = tensor
+                    for memory in _memories(call):
+                        if last_use[memory] is call:
+                            for name in wanted.get(memory, ()):
+                                fill(name, to_real(self._tensors[name]))
+                            real.pop(memory, None)
+
+    def _needed(self, memories: set[int]) -> list[list[_Call]]:
+        """Return the operations that some memory depends on, and the draws before them."""
+        steps = []
+        for calls in reversed(self._steps):
+            needed: list[_Call] = []
+            draws = False  # whether a later operation of the step draws
+            for call in reversed(calls):
+                if call.written & memories or (draws and call.draws):
+                    needed.append(call)
+                    draws = draws or call.draws
+                    memories = memories | _memories(call)
+            steps.append(needed[::-1])
+        return steps[::-1]
 
 
 class _Recorder(TorchDispatchMode):
@@ -84,18 +129,19 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = op(*args, **kwargs)
-        known = {_memory(tensor) for tensor in _tensors((args, kwargs))}
-        results = tuple(tensor for tensor in _tensors(result) if _memory(tensor) not in known)
+        known = _memories((args, kwargs))
+        results = tuple(tensor for tensor in _tensors_in(result) if _memory(tensor) not in known)
         if results or op._schema.is_mutable:  # a view makes and fills nothing
             self.calls.append(_Call(op, args, kwargs, results))
         return result
 
 
-def build_recorded(build: Callable[[], ModuleT]) -> tuple[ModuleT, Initialization]:
+def build_recorded(build: Callable[[], ModuleT], *changes: Callable[[ModuleT], Any]) -> tuple[ModuleT, Initialization]:
     """Build a module without memory, and record how its parameters and buffers are initialized.
 
     Args:
         build: Builds the module; draws from torch's global generator only.
+        changes: Change it in place, each with the generator seeded anew.
 
     Returns:
         The module on the meta device, and its initialization.
@@ -107,14 +153,44 @@ def build_recorded(build: Callable[[], ModuleT]) -> tuple[ModuleT, Initializatio
         weight (3, 2)
         bias (3,)
     """
-    recorder = _Recorder()
-    with torch.device("meta"), recorder:
-        module = build()
-    return module, Initialization(module, recorder.calls)
+    steps: list[list[_Call]] = []
+
+    def recorded(step: Callable[[], Any]) -> Any:
+        recorder = _Recorder()
+        with torch.device("meta"), recorder:
+            result = step()
+        steps.append(recorder.calls)
+        return result
+
+    module: ModuleT = recorded(build)
+    for change in changes:
+        recorded(partial(change, module))
+    return module, Initialization(module, steps)
 
 
-def _tensors(values: Any) -> list[Tensor]:
+class DeferredModel(NamedTuple, Generic[ModuleT]):
+    """A model on the meta device, and what fills it.
+
+    Attributes:
+        module: The model.
+        weights: Gives its initial values.
+    """
+
+    module: ModuleT
+    weights: WeightSource
+
+    def on_host(self) -> ModuleT:
+        """Allocate the model's memory on the CPU, fill it, and return the model."""
+        materialize(self.module, self.weights, torch.device("cpu"))
+        return self.module
+
+
+def _tensors_in(values: Any) -> list[Tensor]:
     return [value for value in tree_iter(values) if isinstance(value, Tensor)]
+
+
+def _memories(values: Any) -> set[int]:
+    return {_memory(tensor) for tensor in _tensors_in(values)}
 
 
 def _memory(tensor: Tensor) -> int:

@@ -73,8 +73,8 @@ class ShardedStrategy(RanksStrategy):
     """Fully sharded data parallelism (FSDP2) of a model that is sharded when the ranks have met.
 
     Args:
-        model: The model, on the meta device, or on the host with its values.
-        weights: Gives the initial values of one on the meta device.
+        model: The model, on the meta device.
+        weights: Gives its initial values.
         shard_size: Ranks that share one copy; None: all.
         compute_dtype: Dtype of gathered parameters; None: their own.
         cpu_offload: Keep parameters and optimizer on the host.
@@ -87,7 +87,7 @@ class ShardedStrategy(RanksStrategy):
         self,
         *,
         model: nn.Module,
-        weights: WeightSource | None = None,
+        weights: WeightSource,
         shard_size: int | None = None,
         compute_dtype: torch.dtype | None = None,
         cpu_offload: bool = False,
@@ -95,7 +95,8 @@ class ShardedStrategy(RanksStrategy):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._sharded, self._weights, self._shard_size = model, weights, shard_size
+        self._sharded, self._shard_size = model, shard_size
+        self._weights: WeightSource | None = weights
         self._compute_dtype, self._cpu_offload = compute_dtype, cpu_offload
         self._reduce_every_micro_batch = reduce_every_micro_batch
 
@@ -105,9 +106,9 @@ class ShardedStrategy(RanksStrategy):
         self.accelerator.setup(trainer)
         mesh = build_mesh(self.root_device.type, self.world_size, self._shard_size)
         shard_model(self._sharded, mesh, compute_dtype=self._compute_dtype, cpu_offload=self._cpu_offload)
-        if self._weights is not None:
-            materialize(self._sharded, self._weights, torch.device("cpu") if self._cpu_offload else self.root_device)
-            del self._weights
+        assert self._weights is not None
+        materialize(self._sharded, self._weights, torch.device("cpu") if self._cpu_offload else self.root_device)
+        self._weights = None  # what it holds of a checkpoint is not needed again
         move_buffers(self._sharded, self.root_device)
         self.setup_optimizers(trainer)
         self.setup_precision_plugin()

@@ -25,6 +25,7 @@ from bionemo.llm.training.ranks.sharded_model import (
     shard_model,
 )
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
+from bionemo.testing.peak_memory import can_measure, peak_increase
 
 
 VOCABULARY = SimpleNamespace(vocab_size=33, mask_token_id=32, pad_token_id=1)
@@ -59,23 +60,14 @@ def test_a_seed_gives_the_weights_of_one_process() -> None:
     assert run_on_ranks(2, difference_from_one_process, SMALL) == [0.0, 0.0]
 
 
-def status_bytes(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) << 10
-
-
 def peak_of_start(shape: BioBertConfig, checkpoint: Path | None) -> int:
     """Return the peak of this process's resident memory while a model starts, above what it was before."""
     start(SMALL)  # torch's own first allocations
-    before = status_bytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     source = None if checkpoint is None else lambda: fill_from_state(open_weights(checkpoint))
-    model = start(shape, source)
-    assert next(model.parameters()).to_local().isfinite().all()
-    return status_bytes("VmHWM") - before
+    return peak_increase(lambda: start(shape, source))
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from Linux's /proc")
+@pytest.mark.skipif(not can_measure(), reason="the peak of memory is read from Linux's /proc")
 @pytest.mark.parametrize(
     ("num_ranks", "from_file"),
     [(2, False), pytest.param(4, True, marks=pytest.mark.nightly), pytest.param(4, False, marks=pytest.mark.nightly)],
