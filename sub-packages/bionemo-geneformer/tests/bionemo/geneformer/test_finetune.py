@@ -5,6 +5,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +34,7 @@ from bionemo.geneformer.scripts.finetune_geneformer import main
 from bionemo.llm.checkpoints.hf_directory import read_json
 from bionemo.llm.training.metrics_csv import read_metrics
 from bionemo.llm.training.stop_requests import RunStopped
+from bionemo.testing.kills import Kill, kill_runner
 from bionemo.testing.multiprocess import run_on_ranks
 
 
@@ -218,6 +220,34 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(
         finetune(replace(config, weight_decay=0.3))
     assert finetune(config) == stopped
     assert written(stopped) == written(undisturbed)
+
+
+def finetune_with_one_thread(config: FinetuneGeneformerConfig) -> None:
+    torch.set_num_threads(1)
+    finetune(config)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.nightly)])
+def test_killed_and_rerun_writes_the_same_bytes(kills: int, pretrained: Path, labeled: Path, tmp_path: Path) -> None:
+    """SIGKILL at any moment: in training, in a save, between two folds, in the predictions."""
+    values = {"folds": 2, "num_epochs": 2, "save_interval": 2, "lora_finetune": True, "lora_rank": 2}
+    config = settings(pretrained, labeled, tmp_path, resume_if_exists=True, **values)
+    run_dir = tmp_path / "geneformer-finetune"
+    undisturbed: dict[str, bytes] = {}
+
+    def check(kill: Kill) -> None:
+        if kill.landed:
+            return
+        undisturbed.update({} if undisturbed else written(run_dir))
+        assert "fold-1/model/model.safetensors" in undisturbed
+        assert written(run_dir) == undisturbed
+        shutil.rmtree(run_dir)
+
+    preload = ("bionemo.geneformer.finetune",)
+    kill_runner(finetune_with_one_thread, config, check=check, kills=kills, preload=preload, timeout_s=300)
+    finetune(config)  # what the last kill left is used
+    assert written(run_dir) == undisturbed
 
 
 @pytest.mark.usefixtures("one_thread")
