@@ -56,7 +56,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         adata.write_h5ad(folder / "cells.h5ad")
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         run_dir = finetune(
             FinetuneGeneformerConfig(
                 restore_from_checkpoint_path=arguments.pretrained or random_model(adata, folder / "random"),
@@ -76,9 +76,10 @@ def main() -> int:
                 seed=SEED,
             )
         )
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
         ours = json.loads((run_dir / "scores.json").read_text())
-    print(f"fine-tuned Geneformer, mean of genes:         macro-F1 {ours['macro_f1']:.3f}, {seconds:.0f} s")
+    took = f"{seconds:.0f} s ({cpu_seconds:.0f} s of CPU time)"
+    print(f"fine-tuned Geneformer, mean of genes:         macro-F1 {ours['macro_f1']:.3f}, {took}")
     print(f"required: at least {baseline['macro_f1'] - MARGIN:.3f} within {LIMIT_S} s")
     return int(ours["macro_f1"] < baseline["macro_f1"] - MARGIN or seconds > LIMIT_S)
 
