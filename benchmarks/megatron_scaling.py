@@ -17,18 +17,16 @@ rows of five steps without the first two rows.
 
 import argparse
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+from train_esm2_runs import Measurements, launch, made_up_proteins, parse_arguments, place, settings_of
 
 
 STAND_IN = "--stand-in"
@@ -75,27 +73,10 @@ def train(run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) ->
     """
     from bionemo.llm.training.metrics_csv import read_metrics
 
-    settings = {
-        "train_fasta": fasta, "result_dir": folder, "experiment_name": run.name, "num_gpus": run.num_gpus,
-        "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2),
-        "val_check_interval": arguments.steps, "limit_val_batches": 0, "num_dataset_workers": 1, **run.flags,
-    }  # fmt: skip
-    if arguments.smoke:
-        settings = {**settings, "accelerator": "cpu", "num_dataset_workers": 0, **TINY}
-        del settings["model"]
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    flags += ["--disable-checkpointing", *(["--compile"] if run.compiled and not arguments.smoke else [])]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={run.num_gpus}"]
+    flags = {**run.flags, "disable_checkpointing": True, **({"compile": True} if run.compiled else {})}
     script = [__file__, STAND_IN] if arguments.smoke else ["-m", "bionemo.esm2.scripts.train_esm2"]
-    environment = {"NCCL_NVLS_ENABLE": "0", **os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*launcher, *script, *flags], env=environment, start_new_session=True) as process:
-        try:
-            code = process.wait(arguments.timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if code:
-        raise subprocess.CalledProcessError(code, run.name)
+    settings = settings_of(fasta, folder, run.name, run.num_gpus, arguments, flags, TINY)
+    launch(script, settings, run.num_gpus, arguments.timeout_s)
     metrics = read_metrics(folder / run.name / "metrics.csv")
     return {name: metrics[name].tolist() for name in ("tokens_per_s", "train_loss")}
 
@@ -145,9 +126,7 @@ def stand_in(flags: list[str]) -> int:
         return run_command(train_esm2, flags, prog="train_esm2")
 
 
-def measure(
-    part: str, fasta: Path, folder: Path, arguments: argparse.Namespace, measured: dict[str, Any]
-) -> list[dict[str, Any]]:
+def measure(part: str, fasta: Path, arguments: argparse.Namespace, measured: Measurements) -> list[dict[str, Any]]:
     """Run what is missing of a part, keep it, and give its lines of the table."""
     lines: list[dict[str, Any]] = []
     first: dict[str, Any] | None = None
@@ -163,7 +142,7 @@ def measure(
         if key not in measured:
             start = time.monotonic()
             try:
-                measured[key] = train(run, fasta, folder / part, arguments)
+                measured[key] = train(run, fasta, fasta.parent / part, arguments)
             except subprocess.SubprocessError as error:
                 lines.append({**line, "missing": f"{type(error).__name__}: {error}", "passed": False})
                 continue
@@ -173,8 +152,6 @@ def measure(
                 file=sys.stderr,
                 flush=True,
             )
-            if arguments.out is not None:
-                arguments.out.write_text(json.dumps(measured, indent=1))
         first = first or measured[key]
         lines.append(compare(part, run, measured[key], first))
     return lines
@@ -184,37 +161,13 @@ def main() -> int:
     """Run the parts and print the table."""
     if sys.argv[1:2] == [STAND_IN]:
         return stand_in(sys.argv[2:])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(parts()), help="comma-separated")
-    parser.add_argument("--gpus", type=int, default=None, help="use no more than these; default: all there are")
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--timeout-s", type=float, default=280, help="a run that takes longer is stopped")
-    parser.add_argument("--smoke", action="store_true", help="tiny runs on a CPU, to see that everything runs")
-    parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements, read and gone on with")
-    arguments = parser.parse_args()
-    chosen = arguments.parts.split(",")
-    if unknown := set(chosen) - set(parts()):
-        parser.error(f"--parts {arguments.parts}: {', '.join(sorted(unknown))} is not among {', '.join(parts())}")
-    import torch
-
-    from bionemo.testing.data.fasta import write_fasta
-    from bionemo.testing.proteins import make_proteins
-
-    found = 4 if arguments.smoke else torch.cuda.device_count()
-    if not found:
-        parser.error("torch sees no GPU; --smoke runs on a CPU")
-    arguments.gpus = min(arguments.gpus or found, found)
-    measured: dict[str, Any] = {}
-    if arguments.out is not None and arguments.out.exists():
-        measured = json.loads(arguments.out.read_text())
+    arguments = parse_arguments(__doc__, parts(), steps=50, smoke_gpus=4)
+    measured = Measurements(arguments.out)
     lines: list[dict[str, Any]] = []
-    with TemporaryDirectory() as folder:
-        number = 400 if arguments.smoke else 40_000
-        fasta = write_fasta(Path(folder) / "proteins.fasta", make_proteins(number, min_length=40, max_length=1200))
-        for part in chosen:
-            lines += measure(part, fasta, Path(folder), arguments, measured)
-    where = "CPU smoke run" if arguments.smoke else f"{arguments.gpus} x {torch.cuda.get_device_name()}"
-    print(f"{where}, torch {torch.__version__}\n{table(lines)}")
+    with made_up_proteins(smoke=arguments.smoke) as fasta:
+        for part in arguments.parts:
+            lines += measure(part, fasta, arguments, measured)
+    print(f"{place(arguments)}\n{table(lines)}")
     return int(not all(line.get("passed", True) for line in lines if not arguments.smoke or "missing" in line))
 
 

@@ -18,14 +18,14 @@ of the same settings that --out holds already are not run again. Exits with 1 wh
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+
+from train_esm2_runs import Measurements, launch, made_up_proteins, parse_arguments, place, settings_of
 
 
 WORKER = "--worker"
@@ -81,32 +81,18 @@ def train(run: Run, fasta: Path, folder: Path, arguments: argparse.Namespace) ->
     from bionemo.llm.training.metrics_csv import read_metrics
 
     ranks = 1 if run.strategy == "single" else arguments.gpus
-    settings: dict[str, Any] = {
-        "train_fasta": fasta, "result_dir": folder, "experiment_name": run.name, "num_gpus": ranks,
-        "num_steps": arguments.steps, "warmup_steps": min(10, arguments.steps // 2), "model": run.size,
-        "log_every_n_steps": STEPS_A_ROW, "val_check_interval": arguments.steps, "limit_val_batches": 0,
-        "num_dataset_workers": 1, "strategy": "auto" if run.strategy == "single" else run.strategy, **run.flags,
-    }  # fmt: skip
-    if arguments.smoke:
-        settings = {**settings, "accelerator": "cpu", "num_dataset_workers": 0, **TINY}
-        del settings["model"], settings["compile"]
-    switches = [name for name, value in settings.items() if value is True]
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if value is not True]
-    flags += [f"--{name.replace('_', '-')}" for name in switches]
-    flags += [] if "save_interval" in settings else ["--disable-checkpointing"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    flags = {
+        "log_every_n_steps": STEPS_A_ROW,
+        "model": run.size,
+        "strategy": "auto" if run.strategy == "single" else run.strategy,
+        **run.flags,
+    }
+    if "save_interval" not in flags:
+        flags["disable_checkpointing"] = True
     peaks = folder / f"{run.name}.peaks"
     peaks.mkdir(parents=True)
-    environment = {"NCCL_NVLS_ENABLE": "0", **os.environ, "OMP_NUM_THREADS": "1"}
-    command = [*launcher, __file__, WORKER, str(peaks), *flags]
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
-        try:
-            code = process.wait(arguments.timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if code:
-        raise subprocess.CalledProcessError(code, run.name)
+    settings = settings_of(fasta, folder, run.name, ranks, arguments, flags, TINY)
+    launch([__file__, WORKER, str(peaks)], settings, ranks, arguments.timeout_s)
     measured = [json.loads(path.read_text()) for path in peaks.iterdir()]
     metrics = read_metrics(folder / run.name / "metrics.csv")
     return {
@@ -206,7 +192,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def measure(runs: list[Run], fasta: Path, folder: Path, arguments: argparse.Namespace, kept: dict[str, Any]) -> list:
+def measure(runs: list[Run], fasta: Path, arguments: argparse.Namespace, kept: Measurements) -> list[dict[str, Any]]:
     """Run what is missing of a part, keep it, and return its lines of the table."""
     lines: list[dict[str, Any]] = []
     one_gpu = None
@@ -218,12 +204,10 @@ def measure(runs: list[Run], fasta: Path, folder: Path, arguments: argparse.Name
             continue
         if key not in kept:
             try:
-                kept[key] = train(run, fasta, folder, arguments)
+                kept[key] = train(run, fasta, fasta.parent, arguments)
             except subprocess.SubprocessError as error:
                 lines.append({"run": run.name, "missing": f"{type(error).__name__}: {error}", "passed": False})
                 continue
-            if arguments.out is not None:
-                arguments.out.write_text(json.dumps(kept, indent=1))
         lines.append(judge(run, kept[key], one_gpu, arguments.smoke))
         print(table(lines[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
         if run.strategy == "single" and one_gpu is None:
@@ -239,37 +223,13 @@ def main() -> int:
     """Run the parts and print the table."""
     if sys.argv[1:2] == [WORKER]:
         return worker(Path(sys.argv[2]), sys.argv[3:])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default=",".join(parts(2)), help="comma-separated")
-    parser.add_argument("--gpus", type=int, default=None, help="use no more than these; default: all there are")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--timeout-s", type=float, default=280, help="a run that takes longer is stopped")
-    parser.add_argument("--smoke", action="store_true", help="tiny runs on CPU ranks, to see that everything runs")
-    parser.add_argument("--out", type=Path, default=None, help="JSON file of all measurements, read and continued")
-    arguments = parser.parse_args()
-    chosen = arguments.parts.split(",")
-    if unknown := set(chosen) - set(parts(2)):
-        parser.error(f"--parts {arguments.parts}: {', '.join(sorted(unknown))} is not among {', '.join(parts(2))}")
-    import torch
-
-    from bionemo.testing.data.fasta import write_fasta
-    from bionemo.testing.proteins import make_proteins
-
-    found = 2 if arguments.smoke else torch.cuda.device_count()
-    if not found:
-        parser.error("torch sees no GPU; --smoke runs on CPU ranks")
-    arguments.gpus = min(arguments.gpus or found, found)
-    kept: dict[str, Any] = {}
-    if arguments.out is not None and arguments.out.exists():
-        kept = json.loads(arguments.out.read_text())
+    arguments = parse_arguments(__doc__, parts(2), steps=100, smoke_gpus=2)
+    kept = Measurements(arguments.out)
     lines: list[dict[str, Any]] = []
-    with TemporaryDirectory() as folder:
-        number = 400 if arguments.smoke else 40_000
-        fasta = write_fasta(Path(folder) / "proteins.fasta", make_proteins(number, min_length=40, max_length=1200))
-        for part in chosen:
-            lines += measure(parts(arguments.gpus)[part], fasta, Path(folder), arguments, kept)
-    where = "CPU smoke run" if arguments.smoke else f"{arguments.gpus} x {torch.cuda.get_device_name()}"
-    print(f"{where}, torch {torch.__version__}\n{table(lines)}")
+    with made_up_proteins(smoke=arguments.smoke) as fasta:
+        for part in arguments.parts:
+            lines += measure(parts(arguments.gpus)[part], fasta, arguments, kept)
+    print(f"{place(arguments)}\n{table(lines)}")
     return int(not all(line.get("passed", True) for line in lines))
 
 
