@@ -24,6 +24,8 @@ from bionemo.core.files import write_text
 
 
 ROOT = Path(__file__).resolve().parents[2]
+NUM_THREADS = "1"
+"""Threads of OpenMP: several round sums differently, and a trained model would depend on the number of cores."""
 OBJECT_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
 
 # Runs in the new interpreter: reads a list of code cells from stdin, writes the list of their outputs to the file that
@@ -83,7 +85,7 @@ def execute(sources: list[str], path: Path) -> list[dict[str, Any]]:
             [sys.executable, "-W", "ignore", "-c", EXECUTE, out_path],
             input=json.dumps(sources),
             cwd=workplace,
-            env={**os.environ, "BIONEMO_REPOSITORY": str(ROOT), "COLUMNS": "100"},
+            env={**os.environ, "BIONEMO_REPOSITORY": str(ROOT), "COLUMNS": "100", "OMP_NUM_THREADS": NUM_THREADS},
             text=True,
             capture_output=True,
         )

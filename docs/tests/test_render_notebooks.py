@@ -98,6 +98,15 @@ def test_cells_run_in_an_empty_folder(renderer: ModuleType, script_path: Path) -
     assert notebook["cells"][0]["outputs"][0]["data"] == {"text/plain": ["[]"]}
 
 
+def test_a_trained_model_does_not_depend_on_the_number_of_cores(
+    renderer: ModuleType, script_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    script_path.write_text("# %%\nimport torch\ntorch.get_num_threads()\n")
+    notebook = renderer.render(script_path)
+    assert notebook["cells"][0]["outputs"][0]["data"] == {"text/plain": ["1"]}
+
+
 def test_an_address_that_differs_in_every_run_is_refused(renderer: ModuleType, script_path: Path) -> None:
     script_path.write_text("# %%\n1\n# %%\nobject()\n")
     with pytest.raises(SystemExit, match=r"cell 2 shows '<object object at 0x\w+>'.* assign it to _"):

@@ -8,8 +8,8 @@
 # can be checked. This page is such a notebook; its source is `jupyter-notebooks.py` beside it.
 #
 # - A line `# %%` begins a code cell, a line `# %% [markdown]` a text cell.
-# - `docs/scripts/render_notebooks.py SCRIPT` executes the cells in a new interpreter and an empty folder, and writes
-#   the `.ipynb` beside the script with everything printed, returned and drawn.
+# - `docs/scripts/render_notebooks.py SCRIPT` executes the cells in a new interpreter and an empty folder, with one
+#   thread, and writes the `.ipynb` beside the script with everything printed, returned and drawn.
 # - `docs/scripts/render_notebooks.py --check` does the same and compares; the nightly checks run it.
 #
 # To work interactively open the script itself: most editors run percent cells one by one.
