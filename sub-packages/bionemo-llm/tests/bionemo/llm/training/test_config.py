@@ -11,7 +11,7 @@ from bionemo.core.config import option, parse
 from bionemo.core.errors import ConfigError, ParallelismError
 from bionemo.core.exclusive_settings import Exclusive
 from bionemo.llm.training.config import PretrainConfig, SampleLimit, check_contradictions
-from bionemo.llm.training.resolve import ResolvedRun, resolve
+from bionemo.llm.training.resolve import ResolvedRun, check_strategy, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,12 @@ def test_a_strategy_and_the_megatron_engine_are_refused_from_python() -> None:
     config = ToyConfig(accelerator="cpu", strategy="ddp", tensor_model_parallel_size=2)
     with pytest.raises(ConfigError, match="and --tensor-model-parallel-size asks for"):
         resolve(config, SampleLimit("--width", config.width))
+
+
+def test_float16_is_refused_where_ranks_are_sharded() -> None:
+    config = ToyConfig(accelerator="cpu", strategy="fsdp", precision="fp16-mixed")
+    with pytest.raises(ConfigError, match="--precision fp16-mixed: not with --strategy fsdp"):
+        check_strategy(config, "lightning", "16-mixed")
 
 
 def test_groups_that_share_a_model_divide_the_ranks() -> None:

@@ -12,6 +12,7 @@ from bionemo.llm.training.ranks.deferred_init import build_recorded
 from bionemo.llm.training.ranks.memory import (
     GIB,
     StepShape,
+    activation_bytes,
     choose_strategy,
     layer_parameters,
     num_parameters,
@@ -60,6 +61,45 @@ def test_parameters_are_counted(changes: dict[str, object]) -> None:
     model, _ = build_recorded(lambda: build_model(shape, vocabulary))
     assert num_parameters(shape, 33) == sum(parameter.numel() for parameter in model.parameters())
     assert layer_parameters(shape) == sum(parameter.numel() for parameter in model.encoder.layers[0].parameters())
+
+
+NARROW = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 2, "ffn_hidden_size": 256}
+POST = {"norm_placement": "post"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "step", "expected"),
+    [
+        # Three layers; of each the inputs of six products of the hidden size and one of four times it, two bytes each.
+        ({}, {}, 3 * 20),
+        ({}, {"recompute": "selective"}, 3 * 18 + 2),
+        ({}, {"recompute": "full"}, 3 * 2 + 20),
+        ({}, {"half_precision": False}, 3 * 40),
+        ({}, {"compiled": False}, 3 * 36),
+        ({}, {"compiled": False, "half_precision": False}, 3 * 64),
+        (POST, {}, 3 * 26),
+        (POST, {"half_precision": False}, 3 * 44),
+        (POST, {"compiled": False}, 3 * 36),
+    ],
+)
+def test_bytes_a_token_and_unit_of_the_hidden_size(shape: dict, step: dict, expected: int) -> None:
+    config = BioBertConfig(**NARROW, **shape)
+    assert activation_bytes(config, StepShape(tokens=100, **step)) == 100 * 64 * expected
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        ({}, 1 / 8),
+        ({"shard_size": 2}, 1 / 2),
+        ({"cpu_offload": True}, 0.0),
+    ],
+)
+def test_a_rank_keeps_its_share(step: dict, share: float) -> None:
+    """Weights and gradients of four bytes, moments of eight; what is on the host does not count."""
+    parameters = num_parameters(SHAPES["650M"], 33)
+    plan = plan_memory("fsdp", SHAPES["650M"], 33, StepShape(tokens=100, num_ranks=8, **step))
+    assert (plan.weights, plan.gradients, plan.moments) == tuple(n * parameters * share for n in (4, 4, 8))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from bionemo.core.errors import CheckpointError
 from bionemo.llm.checkpoints.weight_files import open_weights
 from bionemo.llm.model.biobert.config import BioBertConfig
 from bionemo.llm.model.biobert.model import MegatronBioBertModel, build_model
@@ -48,16 +51,26 @@ def start(shape: BioBertConfig, source: Callable[[], WeightSource] | None = None
     return model
 
 
-def difference_from_one_process(shape: BioBertConfig) -> float:
+def difference_from_one_process(shape: BioBertConfig) -> tuple[float, set[str]]:
+    """Return the largest difference, and the modules that are gathered one at a time."""
     expected = build_model(shape, VOCABULARY, seed=SEED).state_dict()
-    found = start(shape).state_dict()
+    model = start(shape)
+    found, units = model.state_dict(), {name for name, part in model.named_modules() if isinstance(part, FSDPModule)}
     assert found.keys() == expected.keys()
     wholes = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found.items()}
-    return max((wholes[name] - expected[name]).abs().max().item() for name in expected)
+    return max((wholes[name] - expected[name]).abs().max().item() for name in expected), units
 
 
 def test_a_seed_gives_the_weights_of_one_process() -> None:
-    assert run_on_ranks(2, difference_from_one_process, SMALL) == [0.0, 0.0]
+    units = {"", "encoder.layers.0", "encoder.layers.1"}
+    assert run_on_ranks(2, difference_from_one_process, SMALL) == [(0.0, units)] * 2
+
+
+def test_a_tensor_that_nothing_fills_is_named() -> None:
+    with torch.device("meta"):
+        module = nn.Linear(2, 3)
+    with pytest.raises(CheckpointError, match="the weights lack 1 tensors of the model, first bias"):
+        materialize(module, fill_from_state({"weight": torch.ones(3, 2)}), torch.device("cpu"))
 
 
 def peak_of_start(shape: BioBertConfig, checkpoint: Path | None) -> int:
