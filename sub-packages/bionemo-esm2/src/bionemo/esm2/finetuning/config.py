@@ -321,6 +321,10 @@ def check_flags(config: FinetuneESM2Config) -> None:
             f"--head {config.head_kind}: labels of a {config.labeled_level} take "
             f"{' or '.join(HEAD_KINDS[config.labeled_level])}."
         )
+    if config.precision in ("bf16", "fp16"):
+        raise ConfigError(
+            f"--precision {config.precision}: fine-tuning keeps its weights in float32. Use {config.precision}-mixed."
+        )
     for name in ("lora_rank", "lora_alpha", "lora_checkpoint_path"):
         if name in given and not config.lora_finetune:
             raise ConfigError(f"{flag(name)}: has a meaning with --lora-finetune only.")

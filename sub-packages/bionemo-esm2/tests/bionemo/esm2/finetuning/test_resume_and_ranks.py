@@ -154,6 +154,7 @@ def test_sharded_ranks_train_as_one_process_and_resume_bit_for_bit(settings, tmp
     [
         ({"encoder_frozen": True}, "--encoder-frozen: not with --strategy fsdp"),
         ({"find_lr": True}, "--find-lr: not with --strategy fsdp"),
+        ({"precision": "bf16"}, "--precision bf16: fine-tuning keeps its weights in float32. Use bf16-mixed"),
         ({"fsdp_shard_size": 3, "num_gpus": 2}, "--fsdp-shard-size 3: does not divide the 2 ranks"),
     ],
 )
