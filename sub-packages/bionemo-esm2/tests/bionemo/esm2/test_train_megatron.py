@@ -189,6 +189,28 @@ def test_one_process_leaves_no_variable_of_a_launch_behind(fasta: Path, tmp_path
     assert run_on_ranks(1, train_unlaunched, config, process_group=False, timeout_s=200) == [set()]
 
 
+def train_one_after_the_other(configs: list[TrainESM2Config]) -> None:
+    for config in configs:
+        train_part(config)
+
+
+def test_processes_train_again_with_another_engine_and_another_layout(fasta: Path, tmp_path: Path) -> None:
+    """A process group of an earlier run, with no groups of Megatron's or with others, is divided anew."""
+    layouts: list[dict[str, Any]] = [
+        {"strategy": "fsdp"},
+        {"engine": "megatron"},
+        {"tensor_model_parallel_size": 2, "accumulate_grad_batches": 2},
+    ]
+    configs = [
+        tiny(fasta, tmp_path / str(number), num_gpus=2, num_steps=2, val_check_interval=2, **layout)
+        for number, layout in enumerate(layouts)
+    ]
+    run_on_ranks(2, train_one_after_the_other, configs, process_group=False, timeout_s=200)
+    losses = [read_metrics(config.result_dir / "esm2/metrics.csv")["train_loss"] for config in configs]
+    for other in losses[1:]:
+        np.testing.assert_allclose(other, losses[0], rtol=0, atol=1e-5)
+
+
 def layers_in(shard: Path) -> set[int]:
     names = (name.removeprefix("optimizer.state.exp_avg.") for name in read_tensors(shard))
     return {int(name.split(".")[2]) for name in names if name.startswith("encoder.layers.")}

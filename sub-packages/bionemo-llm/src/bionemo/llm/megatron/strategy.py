@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,23 @@ def _step_class() -> type:
     return PackStep
 
 
+@contextmanager
+def own_groups(model: Any) -> Iterator[None]:
+    """Make Megatron's groups of ranks at the end of a block, where the process group is an earlier run's.
+
+    There NeMo makes none, or keeps those of that run, which may have had another layout.
+
+    Args:
+        model: NeMo's argument.
+    """
+    has_process_group = dist.is_initialized()
+    yield
+    if has_process_group:
+        from nemo.lightning._strategy_lib import init_model_parallel
+
+        init_model_parallel(model)
+
+
 def _strategy_class() -> type:
     from nemo.lightning.pytorch.strategies import MegatronStrategy
 
@@ -137,12 +155,12 @@ def _strategy_class() -> type:
             self._fetchers: list[Callable[..., Any]] = []
 
         def setup_distributed(self) -> None:
-            """Meet the other ranks, by name, before the process group is made."""
+            """Meet the other ranks, by name, before the process group is made, and divide them as this run asks."""
             if not dist.is_initialized():
                 self.set_world_ranks()
                 assert self.cluster_environment is not None
                 self.store = meet(self.cluster_environment, settings=self._settings, timeout=self._timeout)
-            with address_restored(self.world_size):
+            with address_restored(self.world_size), own_groups(self.model):
                 super().setup_distributed()
 
         def setup(self, trainer: pl.Trainer) -> None:
