@@ -17,11 +17,21 @@ SHARED = Path(__file__).resolve().parents[3] / "shared/data"
 PAGES = {
     "esm2-variants": ["exit code 0", "30 residues, 570 measured variants", "spearman"],
     "esm2-contacts": ["exit code 0", "jacobian"],
+    "esm2-evaluate": ["exit code 0", "assay.csv 996 rows", "linear probe of embeddings", "masked marginals"],
 }
+ASSAY, STRUCTURES = SHARED / "beta_lactamase_P62593_variants.csv.gz", SHARED / "secondary_structure_1600.csv.gz"
+ON_REAL_DATA = {
+    "esm2-variants": ({"TUTORIAL_VARIANTS": ASSAY}, "286 residues, 5198 measured variants"),
+    "esm2-embeddings": ({"TUTORIAL_STRUCTURES": STRUCTURES}, "738 new proteins"),
+    "esm2-finetune": ({"TUTORIAL_STRUCTURES": STRUCTURES}, "1600 proteins"),
+    "esm2-evaluate": ({"TUTORIAL_DATA": f"{STRUCTURES}:{ASSAY}"}, "5397 rows: mutant score sequence"),
+}
+"""Files of each page, and what it prints of them; the contacts page needs structures, which are not there."""
 
 
 def run_page(page: str, folder: Path, **extra: str) -> str:
-    environment = os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "TUTORIAL_STEPS": "20"} | extra
+    short = {"TUTORIAL_STEPS": "20", "TUTORIAL_EPOCHS": "1", "TUTORIAL_MAX_PROTEINS": "60"}
+    environment = os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"} | short | extra
     done = subprocess.run(
         [sys.executable, "-W", "ignore", GUIDE / f"{page}.py"],
         cwd=folder,
@@ -43,12 +53,14 @@ def test_a_tutorial_runs(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_variants_page_runs_on_the_real_assay(tmp_path: Path) -> None:
-    assay, proteins = SHARED / "beta_lactamase_P62593_variants.csv.gz", SHARED / "uniref90_9k.fasta.gz"
-    if not assay.exists():
-        pytest.skip(f"no {assay.name} here")
-    printed = run_page("esm2-variants", tmp_path, TUTORIAL_VARIANTS=str(assay), TUTORIAL_PROTEINS=str(proteins))
-    assert "286 residues, 5198 measured variants" in printed
+@pytest.mark.parametrize("page", ON_REAL_DATA)
+def test_a_page_runs_on_real_data(page: str, tmp_path: Path) -> None:
+    files, expected = ON_REAL_DATA[page]
+    proteins = SHARED / "uniref90_9k.fasta.gz"
+    if not proteins.exists():
+        pytest.skip(f"no {proteins} here")
+    environment = {name: str(value) for name, value in files.items()}
+    assert expected in run_page(page, tmp_path, TUTORIAL_PROTEINS=str(proteins), **environment)
 
 
 @pytest.mark.parametrize("page", PAGES)
