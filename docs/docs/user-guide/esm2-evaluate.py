@@ -115,3 +115,14 @@ picture = plt.imread("report/scores.png")
 figure, axes = plt.subplots(figsize=(9, 9 * picture.shape[0] / picture.shape[1]), layout="constrained")
 axes.imshow(picture)
 _ = axes.axis("off")
+
+# %% [markdown]
+# On real data: the same page on 400 of 1,600 chains of the PDB with DSSP labels and on 400 of 5,397 measured variants
+# of TEM-1 beta-lactamase (UniProt P62593), with this small model trained for 800 steps on 9,000 UniRef90 proteins. The
+# baselines show what so little training is worth. A window of letters tells the states of residues better than the
+# embeddings do (0.60 and 0.49 of three states), and BLOSUM62 the effects of variants better than the model's own
+# scores (Spearman 0.37 and 0.07); ridge regression on one-hot residues gains a little from embeddings (0.40 and 0.46).
+#
+# ![Figures of a small model and of baselines on real data](../assets/images/esm2-evaluate-real.png)
+#
+# *Sources: Protein Data Bank, DSSP; Envision's compilation of deep mutational scans (Gray et al. 2018).*
