@@ -260,7 +260,8 @@ class MegatronBioBertModel(MegatronModule):  # type: ignore[misc]  # megatron ha
 
     def choose_kernel(self, embedded: Tensor) -> str | None:
         """Name the variable-length kernel for this input; None where there is none for it."""
-        weights = self.encoder.layers[0].self_attention.linear_qkv.weight
+        # A parameter, not .weight: that would add adapters up, and gather them on sharded ranks.
+        weights = next(self.encoder.layers[0].self_attention.linear_qkv.parameters())
         config, dtype = self.bert_config, compute_dtype(embedded, weights)
         if not takes_varlen_kernel(embedded.device, dtype, config.head_dim):
             return None
