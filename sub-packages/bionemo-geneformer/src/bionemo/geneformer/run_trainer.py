@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from bionemo.core.config import to_mapping
@@ -248,9 +249,7 @@ def predict_held_out(job: Job, module: GeneformerWithHead, data: LabeledCellData
     module.to(job.device).eval()
     with inference(job.device, job.precision):
         for batch in build_pack_loader(data, loading, epochs=1):
-            on_device = {
-                key: value.to(job.device) if isinstance(value, Tensor) else value for key, value in batch.items()
-            }
+            on_device = move_data_to_device(batch, job.device)
             loss(on_device, head_forward_step(module, on_device))
     module.cpu()
     return loss.take()

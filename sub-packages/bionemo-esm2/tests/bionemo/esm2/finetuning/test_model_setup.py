@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fine-tuning run starts with the pretrained encoder and a head that a seed decides, and no rank holds it whole."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,9 @@ from bionemo.esm2.finetuning.head_layout import build_with_head
 from bionemo.esm2.finetuning.heads import ESM2WithHead
 from bionemo.esm2.finetuning.model_setup import build_module
 from bionemo.llm.model.lora import add_lora
-from bionemo.llm.training.ranks.memory import layer_parameters, num_parameters
-from bionemo.llm.training.ranks.sharded_model import build_mesh, materialize, shard_model
+from bionemo.llm.training.ranks.deferred_init import DeferredModel
 from bionemo.testing.multiprocess import run_on_ranks, warm_pool
-from bionemo.testing.peak_memory import can_measure, peak_increase
+from bionemo.testing.peak_memory import assert_no_rank_held_the_whole_model, can_measure, peak_of_sharded_start
 
 
 HEAD = HeadConfig(level="sequence", targets=(Target(column="value", kind="regression"),), kind="mlp", hidden_size=16)
@@ -48,16 +48,12 @@ def test_the_start_is_that_of_a_model_built_the_ordinary_way(pretrained: Path, c
     assert trained == {name for name, parameter in ordinary.named_parameters() if parameter.requires_grad}
 
 
-def start(pretrained: Path, changes: dict) -> ESM2WithHead:
-    model = build_module(config_for(pretrained, **changes), HEAD, seed=SEED)
-    shard_model(model.module, build_mesh("cpu", torch.distributed.get_world_size(), None))
-    materialize(model.module, model.weights, torch.device("cpu"))
-    return model.module
+def deferred(pretrained: Path, changes: dict) -> DeferredModel[ESM2WithHead]:
+    return build_module(config_for(pretrained, **changes), HEAD, seed=SEED)
 
 
 def peak_of_start(small: Path, pretrained: Path, changes: dict) -> int:
-    start(small, changes)  # torch's own first allocations
-    return peak_increase(lambda: start(pretrained, changes))
+    return peak_of_sharded_start(partial(deferred, small, changes), partial(deferred, pretrained, changes))
 
 
 @pytest.mark.skipif(not can_measure(), reason="the peak of memory is read from Linux's /proc")
@@ -69,8 +65,5 @@ def test_no_rank_holds_the_whole_model(pretrained: Path, tmp_path: Path, changes
     warm_pool("bionemo.esm2.finetuning.model_setup")
     shape = esm2_config("35M")
     save_esm2(build_esm2(shape), tmp_path / "35M")
-    whole, layer = 4 * num_parameters(shape, 33), 4 * layer_parameters(shape)
-    limit = whole / 4 + 2 * layer + (64 << 20)
-    assert limit < whole
     peaks = run_on_ranks(4, peak_of_start, pretrained, tmp_path / "35M", changes)
-    assert max(peaks) <= limit, [f"{peak / 2**20:.0f} MiB of {limit / 2**20:.0f}" for peak in peaks]
+    assert_no_rank_held_the_whole_model(peaks, shape, 33)
